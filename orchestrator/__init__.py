@@ -1,0 +1,1 @@
+"""Orchestrator takes a work item from the tracker to production."""

@@ -1,0 +1,1 @@
+"""The pure core: no SQL, HTTP, Celery, subprocess, environment or clock."""

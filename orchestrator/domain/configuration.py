@@ -1,0 +1,147 @@
+"""Configuration as values. ``settings`` and ``project_config`` read and check them; nobody else parses anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from orchestrator.domain.stages import Stage
+
+
+class Approval(StrEnum):
+    """Whether a person must approve before production."""
+
+    NONE = "none"
+    REQUIRED = "required"
+
+
+class OnDeployFailure(StrEnum):
+    """What follows a failed production deploy, after the previous version is back."""
+
+    PARK = "park"
+    FIX_FORWARD = "fix-forward"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSpec:
+    """Which agent does a stage, and what it may use. Times in seconds."""
+
+    runtime: str = "command"
+    command: tuple[str, ...] = ()
+    model: str | None = None
+    wall_clock_s: int = 3600
+    silence_s: int = 900
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that are on by default; reaching one parks the task with the figure."""
+
+    attempts_per_stage: int = 3
+    roll_backs_per_task: int = 5
+    gate_errors: int = 5
+    runs_per_node: int = 8
+    runs_per_project: int = 4
+    free_disk_bytes: int = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectConfig:
+    """One project of ``orchestrator.yml``: what the operator decides."""
+
+    key: str
+    repository: str
+    tracker: str = "local"
+    forge: str = "local"
+    base_branch: str = "main"
+    concurrency: int = 1
+    approval: Approval = Approval.NONE
+    on_deploy_failure: OnDeployFailure = OnDeployFailure.PARK
+    trusted_authors: tuple[str, ...] = ()
+    agents: Mapping[Stage, AgentSpec] = field(default_factory=dict)
+    limits: Limits = Limits()
+
+    def agent_for(self, stage: Stage) -> AgentSpec | None:
+        """The agent that does ``stage``, or None when no agent works there."""
+        return self.agents.get(stage)
+
+
+@dataclass(frozen=True, slots=True)
+class NotificationConfig:
+    """Where messages to people go: names of notifier adapters."""
+
+    notifiers: tuple[str, ...] = ("log",)
+
+
+@dataclass(frozen=True, slots=True)
+class OperatorConfig:
+    """The whole of ``orchestrator.yml``."""
+
+    projects: tuple[ProjectConfig, ...] = ()
+    notifications: NotificationConfig = NotificationConfig()
+
+    def project(self, key: str) -> ProjectConfig | None:
+        return next((one for one in self.projects if one.key == key), None)
+
+
+@dataclass(frozen=True, slots=True)
+class DeploySpec:
+    """How one environment is deployed and observed.
+
+    ``command`` is run by the detached deployer with ORCH_SHA, ORCH_IMAGE, ORCH_ENVIRONMENT and
+    ORCH_DEPLOYMENT in its environment, in a checkout of that SHA; it ends when the version is meant to
+    answer. ``health_url`` answers JSON with ``version`` (the SHA) and a 2xx when healthy.
+    """
+
+    driver: str = "command"
+    command: tuple[str, ...] = ()
+    health_url: str = ""
+    timeout_s: int = 600
+    health_timeout_s: int = 60
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecipe:
+    """What an image is built from; its hash tells whether the image is stale."""
+
+    files: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    timeout_s: int = 1800
+
+
+@dataclass(frozen=True, slots=True)
+class CiConfig:
+    """Where green comes from: statuses that others report, or the orchestrator's own run of the tests."""
+
+    source: str = "run"
+    required: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GateConfig:
+    """The repository's own gates. Paths are globs relative to its root; times in seconds."""
+
+    ci: CiConfig = CiConfig()
+    security_command: tuple[str, ...] = ()
+    coverage_report: str = ""
+    coverage_tolerance: float = 0.0
+    test_paths: tuple[str, ...] = ("tests/**", "test/**", "**/test_*.py", "**/*_test.py")
+    protected_paths: tuple[str, ...] = (".orchestrator.yml", ".github/**", ".gitea/**", "Dockerfile", "deploy/**")
+    allow_protected_changes: bool = False
+    timeout_s: int = 900
+
+
+@dataclass(frozen=True, slots=True)
+class RepositoryConfig:
+    """The whole of ``.orchestrator.yml``, read from the base branch only. ``digest`` is kept with each run."""
+
+    digest: str
+    setup: tuple[str, ...] = ()
+    test: tuple[str, ...] = ()
+    lint: tuple[str, ...] = ()
+    gates: GateConfig = GateConfig()
+    image: ImageRecipe | None = None
+    deploys: Mapping[str, DeploySpec] = field(default_factory=dict)
+    prompts: Mapping[str, str] = field(default_factory=dict)

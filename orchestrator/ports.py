@@ -1,0 +1,414 @@
+"""What the engine, the gates and the effects ask of the world outside. Adapters implement these; the core
+knows no vendor.
+
+Every method is a current read or one write. Errors are the four kinds of ``domain.errors``: a
+``TransientError`` from a write says nothing about whether it landed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from orchestrator.domain.configuration import AgentSpec, DeploySpec, RepositoryConfig
+from orchestrator.domain.ownership import Liveness, Owner, Probe
+from orchestrator.domain.stages import Stage
+
+
+class Clock(Protocol):
+    """Time of this process; what two nodes could compare comes from the database instead."""
+
+    def now(self) -> datetime:
+        """Aware UTC time."""
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+# --- tracker ---------------------------------------------------------------------------------------------
+
+
+class TrackerState(StrEnum):
+    """The states of a work item that mean something to the orchestrator; an adapter maps its own to these."""
+
+    BACKLOG = "backlog"
+    TO_ANALYSE = "to-analyse"
+    IN_PROGRESS = "in-progress"
+    NEEDS_HUMAN = "needs-human"
+    STOP = "stop"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """A current read of a work item. ``blocked_by`` names the items that block it and are not terminal there."""
+
+    key: str
+    project: str
+    title: str
+    body: str
+    state: TrackerState
+    priority: int
+    author: str
+    blocked_by: tuple[str, ...]
+    updated_at: datetime
+
+
+class Tracker(Protocol):
+    """Where work items live. Keys are what people say: ``ORCH-114``."""
+
+    def work_item(self, key: str) -> WorkItem:
+        """A current read. Raises NotFoundError."""
+
+    def changed_since(self, moment: datetime | None, limit: int) -> Sequence[WorkItem]:
+        """Items changed at or after ``moment``, oldest first: finds what webhooks lost."""
+
+    def set_state(self, key: str, state: TrackerState) -> None:
+        """Move the item. Repeating it is harmless."""
+
+    def find_comment(self, key: str, marker: str) -> str | None:
+        """Id of the comment that carries ``marker``, or None."""
+
+    def add_comment(self, key: str, marker: str, text: str) -> str:
+        """Add ``text`` (plain text, escaped by the adapter) with the hidden ``marker``; id of the comment."""
+
+
+# --- forge -----------------------------------------------------------------------------------------------
+
+
+class PullRequestState(StrEnum):
+    OPEN = "open"
+    MERGED = "merged"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class PullRequest:
+    """A current read of a pull request. ``head_sha`` is the tip of its branch now (None: branch is gone)."""
+
+    number: int
+    state: PullRequestState
+    head_branch: str
+    base_branch: str
+    head_sha: str | None
+    merge_sha: str | None
+    title: str
+    body: str
+    url: str
+
+
+class StatusState(StrEnum):
+    PENDING = "pending"
+    SUCCESS = "success"
+    FAILURE = "failure"
+
+
+@dataclass(frozen=True, slots=True)
+class CommitStatus:
+    context: str
+    state: StatusState
+    description: str
+
+
+class Forge(Protocol):
+    """Branches, pull requests and statuses of one repository. All reads are current."""
+
+    def remote_url(self) -> str:
+        """What git fetches from and pushes to; credentials never stand in it."""
+
+    def git_environment(self) -> Mapping[str, str]:
+        """Extra environment for git calls of the orchestrator itself (credentials); never given to an agent."""
+
+    def branch_tip(self, branch: str) -> str | None: ...
+
+    def find_pull_requests(self, head_branch: str) -> Sequence[PullRequest]:
+        """All pull requests from that branch, in every state, oldest first."""
+
+    def pull_request(self, number: int) -> PullRequest: ...
+
+    def open_pull_request(self, *, head_branch: str, base_branch: str, title: str, body: str) -> PullRequest:
+        """Open one; ``body`` carries the marker by which a successor recognises it."""
+
+    def merge_pull_request(self, number: int, *, expected_head: str, message: str) -> None:
+        """Fast-forward the base branch to ``expected_head``; refused when the head or the base moved."""
+
+    def settle_pull_request(self, number: int, merged_sha: str) -> None:
+        """Mark as merged a pull request whose head already is in the base branch."""
+
+    def close_pull_request(self, number: int) -> None:
+        """Close for good, without merging. Closing a closed one is harmless."""
+
+    def delete_branch(self, branch: str, *, expected_tip: str) -> None:
+        """Delete the branch only while it stands at ``expected_tip``. Gone already is success."""
+
+    def statuses(self, sha: str) -> Sequence[CommitStatus]:
+        """The newest status of each context, over all pages."""
+
+    def set_status(self, sha: str, context: str, state: StatusState, description: str) -> None: ...
+
+
+# --- git -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class MergeCandidate:
+    """A merge of head and base, built but not published. ``commit_sha`` descends from both."""
+
+    commit_sha: str
+    tree_sha: str
+    base_sha: str
+    head_sha: str
+
+
+@dataclass(frozen=True, slots=True)
+class MergeConflict:
+    """The merge cannot be built by a machine. ``files`` are the paths in conflict."""
+
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CommandResult:
+    """What a configured command did. ``output`` is the end of stdout and stderr together, capped."""
+
+    exit_code: int
+    output: str
+    duration_s: float
+    timed_out: bool = False
+
+
+class Workspaces(Protocol):
+    """Clones, worktrees and branches of one project on this node. The orchestrator's own git: hooks and
+    fsmonitor off, no force, no prompt."""
+
+    def fetch(self) -> None:
+        """Bring the local mirror up to date with the forge. Raises TransientError when unreachable."""
+
+    def base_tip(self) -> str:
+        """Current tip of the base branch at the forge."""
+
+    def branch_tip(self, branch: str) -> str | None:
+        """Current tip of ``branch`` at the forge, or None."""
+
+    def prepare(self, branch: str) -> Path:
+        """The task's worktree on ``branch`` (made from the base branch when new), clean, at the forge's tip."""
+
+    def path_of(self, branch: str) -> Path: ...
+
+    def commit_all(self, branch: str, message: str) -> str:
+        """Commit what the agent left in the worktree; the head SHA (unchanged when nothing was left)."""
+
+    def publish(self, branch: str, new: str, expected_old: str | None) -> None:
+        """Push ``new`` to ``branch`` only while it stands at ``expected_old`` (None: does not exist) and only as a
+        fast-forward. Raises LostRaceError when the branch moved. Repeating it after success is harmless."""
+
+    def move_aside(self, branch: str, expected_old: str) -> str:
+        """Revocation: give ``branch`` a head it never had (an empty commit on top), by conditional push; new head."""
+
+    def build_merge(self, head: str, base: str, message: str) -> MergeCandidate | MergeConflict:
+        """Build the merge commit of (base, head) without publishing it. The same inputs give the same commit."""
+
+    def checkout(self, sha: str) -> AbstractContextManager[Path]:
+        """A throw-away worktree at ``sha``; removed at exit."""
+
+    def read_file(self, sha: str, path: str) -> bytes | None: ...
+
+    def list_files(self, sha: str) -> Sequence[str]: ...
+
+    def tree_of(self, sha: str) -> str: ...
+
+    def changed_files(self, base: str, head: str) -> Sequence[str]:
+        """Paths changed on the way from the merge base of both to ``head``."""
+
+    def diff(self, base: str, head: str, paths: Sequence[str] = ()) -> str:
+        """Unified diff from the merge base of both to ``head``."""
+
+    def is_ancestor(self, ancestor: str, descendant: str) -> bool: ...
+
+    def commit_message(self, sha: str) -> str: ...
+
+    def first_parents(self, tip: str, limit: int) -> Sequence[tuple[str, tuple[str, ...]]]:
+        """(sha, its parents) along first parents from ``tip``, newest first."""
+
+    def remove(self, branch: str) -> None:
+        """Remove the task's worktree and local branch. Gone already is success."""
+
+    def exists(self, branch: str) -> bool: ...
+
+    def worktrees(self) -> Sequence[str]:
+        """Branches that have a worktree on this node."""
+
+
+# --- processes -------------------------------------------------------------------------------------------
+
+
+class Host(Probe, Protocol):
+    """This node: identities, liveness, signals, disk."""
+
+    def myself(self) -> Owner:
+        """Identity of the calling process; call it after fork."""
+
+    def liveness(self, owner: Owner) -> Liveness: ...
+
+    def kill(self, owner: Owner, timeout_s: float) -> bool:
+        """SIGKILL exactly that process (pidfd, identity re-checked) and see it dead; False when it could not be."""
+
+    def kill_group(self, pgid: int, timeout_s: float) -> bool:
+        """End a process group and see it empty; True also when it was empty already."""
+
+    def free_bytes(self, path: Path) -> int: ...
+
+
+class ChildRunner(Protocol):
+    """Runs a configured command of a gate or an effect. Its process group is written to the lease row before
+    the command starts, so that whoever takes the lease over can end it."""
+
+    def run(
+        self, argv: Sequence[str], *, cwd: Path, timeout_s: float, environment: Mapping[str, str] | None = None
+    ) -> CommandResult: ...
+
+
+# --- agents ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AgentRequest:
+    """What one run is started with. ``environment`` is complete: nothing else reaches the agent."""
+
+    run_id: str
+    run_dir: Path
+    worktree: Path
+    prompt: str
+    spec: AgentSpec
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCommand:
+    """How to start a CLI: argv without a shell, its own environment additions, and which signal stops it gently."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    gentle_signal: int
+
+
+class AgentCli(Protocol):
+    """One agent runtime. ``read`` looks at what the process printed, never at prose for a verdict."""
+
+    name: str
+
+    def command(self, request: AgentRequest) -> AgentCommand: ...
+
+
+@dataclass(frozen=True, slots=True)
+class RunExit:
+    """The shim's exit record. ``reason``: exited | timed-out | silent | stopped | bad-start."""
+
+    exit_code: int | None
+    signal: int | None
+    reason: str
+    ended_at: datetime
+    strays: int
+    detail: str = ""
+
+
+class AgentRuns(Protocol):
+    """Agent processes on this node, under the shim. They survive every restart of the orchestrator."""
+
+    def start(self, request: AgentRequest) -> Owner:
+        """Start the shim for this run in a session of its own; identity of the shim. Starting the same
+        ``run_dir`` again finds the run that is there (at most one process a run)."""
+
+    def owner(self, run_dir: Path) -> Owner | None:
+        """Identity that the shim wrote, or None when it never came up."""
+
+    def exit_record(self, run_dir: Path) -> RunExit | None: ...
+
+    def stop(self, run_dir: Path, grace_s: float) -> Sequence[str]:
+        """End the run and everything it left behind; the proof, a line for each process seen dead."""
+
+    def output_tail(self, run_dir: Path, limit: int) -> str: ...
+
+    def finished(self) -> Iterator[Path]:
+        """Run directories on this node that hold an exit record not yet acknowledged."""
+
+
+# --- deploys ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What answers in an environment now. ``version`` is the SHA it names, None when nothing answers."""
+
+    version: str | None
+    healthy: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeployRequest:
+    """One deployment, as the driver needs it."""
+
+    deployment_id: int
+    project: str
+    environment: str
+    sha: str
+    image: str | None
+    spec: DeploySpec
+
+
+class Deployer(Protocol):
+    """Starts the detached deployer of one deployment row and looks at an environment."""
+
+    def launch(self, request: DeployRequest) -> None:
+        """Start the detached deployer; it wins ``requested -> running`` by itself or leaves. Twice is harmless."""
+
+    def observe(self, spec: DeploySpec) -> Observation: ...
+
+
+# --- people ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One message to people. ``severity``: info | warning | alert."""
+
+    title: str
+    text: str
+    severity: str = "info"
+
+
+class Notifier(Protocol):
+    name: str
+
+    def send(self, notification: Notification) -> None: ...
+
+
+# --- configuration of a repository -----------------------------------------------------------------------
+
+
+class RepositoryConfigs(Protocol):
+    """``.orchestrator.yml`` of a project, read from a commit of its base branch."""
+
+    def at(self, base_sha: str) -> RepositoryConfig:
+        """Raises ConfigurationError with file:line:column lines."""
+
+
+class Nudges(Protocol):
+    """Messages that only say «look at this». A lost, doubled or late one costs nothing; a broker that is down
+    is logged and forgotten: the reconciler nudges again."""
+
+    def drive(self, task_id: int, work_item: str, actor: str) -> None: ...
+
+    def launch_agent(self, node: str, job_id: int, work_item: str) -> None: ...
+
+    def stop_agent(self, node: str, job_id: int, work_item: str) -> None: ...
+
+    def finish_job(self, node: str, job_id: int, work_item: str) -> None: ...
+
+    def finalize_deploys(self) -> None: ...
