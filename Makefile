@@ -1,0 +1,50 @@
+# One word each; every word works on a fresh machine with Python 3.11+, git and make, and installs what it needs.
+#   make demo   the whole pipeline on a sample project, while you watch    (ARGS="--chaos" and so on)
+#   make up     the fleet on this machine                                  (ARGS="--port 8000")
+#   make test   the test suite                                             (ARGS="tests/unit -k decide")
+#   make lint   style, types, layers and the project's own rules
+#   make bench  the figures that documents quote
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+# Two workers fit two cores; the tests wait for processes more than they compute.
+TEST_WORKERS ?= 2
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo up test lint format bench clean
+.SILENT:
+
+help:
+	sed -n 's/^#   //p' Makefile
+
+# Two stamps: running needs less than developing, and the first `make demo` should not wait for type stubs.
+$(VENV)/.ready-to-run: setup.cfg pyproject.toml tools/install.sh
+	bash tools/install.sh $(VENV) '.[embedded]' $@
+
+$(VENV)/.ready-to-develop: setup.cfg pyproject.toml tools/install.sh
+	bash tools/install.sh $(VENV) '.[embedded,test,lint]' $@
+
+demo: $(VENV)/.ready-to-run
+	$(BIN)/orch demo $(ARGS)
+
+up: $(VENV)/.ready-to-run
+	$(BIN)/orch up $(ARGS)
+
+test: $(VENV)/.ready-to-develop
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(ARGS)
+
+lint: $(VENV)/.ready-to-develop
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/lint.sh
+
+format: $(VENV)/.ready-to-develop
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.ready-to-develop
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:
+	rm -rf $(VENV) build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
