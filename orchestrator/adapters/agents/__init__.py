@@ -1,0 +1,1 @@
+"""Agent runtimes: how each coding agent is started, with which environment and which prompt."""
