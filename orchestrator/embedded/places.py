@@ -77,7 +77,7 @@ def places(data_dir: Path) -> Places:
 def prepare(where: Places) -> None:
     """Make the directories, private to us. Raises EmbeddedStoreError, naming the place, when that cannot be."""
     for path in (where.data_dir, where.runtime, where.valkey_data, where.logs):
-        _make_private(path)
+        make_private(path)
     if where.runtime.parent != where.data_dir:
         _refuse_foreign(where.runtime)
 
@@ -87,7 +87,8 @@ def _short_runtime(root: Path) -> Path:
     return Path("/tmp") / f"orch-{os.geteuid()}-{digest}"  # noqa: S108  # checked in prepare()
 
 
-def _make_private(path: Path) -> None:
+def make_private(path: Path) -> None:
+    """Make a directory that only we may enter, with its parents. Raises EmbeddedStoreError if that cannot be."""
     try:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         writable = os.access(path, os.W_OK | os.X_OK)

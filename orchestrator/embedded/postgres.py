@@ -43,7 +43,7 @@ def prepare_postgres(where: Places) -> RunAs | None:
     _owned_dir(where.postgres_socket_dir, user)
     if not (where.postgres_data / "PG_VERSION").exists():
         _create_cluster(where, user)
-    _drop_foreign_pid_file(where.postgres_data)
+    clear_stale_pid_file(where.postgres_data)
     return user
 
 
@@ -101,9 +101,12 @@ def _owned_dir(path: Path, user: RunAs | None) -> None:
         os.chown(path, user.uid, user.gid)
 
 
-def _drop_foreign_pid_file(data: Path) -> None:
-    # After a container restart the recorded pid is often somebody else's, and Postgres then refuses to start.
-    # A live postgres is never touched, and with no such pid Postgres clears its file itself.
+def clear_stale_pid_file(data: Path) -> None:
+    """Remove a lock file of Postgres whose pid belongs to another program by now.
+
+    After a container restart that is often so, and Postgres then refuses to start. A live postgres is never
+    touched, and with no such pid Postgres clears its file itself.
+    """
     pid_file = data / "postmaster.pid"
     try:
         pid = int(pid_file.read_text().split("\n", 1)[0])
