@@ -1,0 +1,1 @@
+"""What the developers of this project run; nothing here is installed."""

@@ -1,0 +1,60 @@
+"""What the rules let pass, each with its reason. A place that ends with ``/`` is a folder.
+
+A place that no longer exists fails a test: a stale exception is a hole.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+STAGE_WRITER: Final = "orchestrator/store/stage_commits.py"
+TASK_INSERTER: Final = "orchestrator/store/tasks.py"
+LEASE_MAKER: Final = "orchestrator/store/leases.py"
+ACT_CALLER: Final = "orchestrator/engine/effects.py"
+
+OUTWARD_CALLERS: Final = {
+    "orchestrator/effects/": "the effects themselves",
+    "orchestrator/adapters/": "adapters are the outside",
+}
+"""Who may write to the outside world with every outward method."""
+
+OUTWARD_EXCEPTIONS: Final = {
+    (
+        "orchestrator/engine/agents.py",
+        "publish",
+    ): "the agent's commits go to its own branch: conditional, no ledger",
+}
+"""(place, method) -> reason."""
+
+ENVIRONMENT_READERS: Final = {
+    "orchestrator/settings.py": "reads the environment once",
+    "orchestrator/failpoints.py": "must work in processes that have no settings",
+    "orchestrator/adapters/shim.py": "standard library only; runs outside the orchestrator",
+}
+
+BROAD_CATCHERS: Final = {
+    "orchestrator/cli/__init__.py": "the outermost line of a command",
+    "tasks/base.py": "base class of the Celery tasks",
+}
+"""Process edges: each logs and counts what it caught."""
+
+VENDOR_PLACES: Final = {
+    "orchestrator/adapters/": "the place for vendors",
+    "orchestrator/settings.py": "names of environment variables",
+    "orchestrator/project_config.py": "names of kinds in YAML",
+    "orchestrator/domain/configuration.py": "names of kinds in YAML",
+    "orchestrator/bootstrap.py": "chooses an adapter by its kind",
+    "orchestrator/cli/init.py": "writes a commented configuration",
+    "orchestrator/cli/doctor.py": "checks each vendor's token and says the mend",
+    "web/webhooks.py": "names of routes",
+}
+
+VENDOR_WORDS_AS_ACTORS: Final = {
+    "orchestrator/domain/stages.py": "who entered a transition",
+    "orchestrator/store/schema.py": "constraint over actors",
+    "orchestrator/store/migrations/": "constraint over actors",
+}
+"""Here ``plane`` and ``gitea`` are words of our own: actors."""
+
+TRANSACTION_OPENERS: Final = frozenset({"begin", "begin_nested", "transaction", "connect"})
+"""Context managers of these names hold a database transaction while their block runs."""
