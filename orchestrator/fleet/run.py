@@ -44,7 +44,7 @@ def _run_locked(settings: FleetSettings, report: Callable[[str], None], stale_ti
     require_free_port(FLOWER_HOST, settings.flower_port, "ORCH_FLOWER_PORT", "Flower")
     user = _prepare_stores(settings)
     password_file = settings.data_dir / "flower.password"
-    services = build_services(settings, flower_password=_password(password_file), postgres_user=user)
+    services = build_services(settings, flower_password=flower_password(password_file), postgres_user=user)
     supervisor = Supervisor(services, settings.data_dir, report, stale_ticks=stale_ticks)
     return supervisor.run(on_ready=lambda: _announce(settings, password_file, report))
 
@@ -58,7 +58,7 @@ def _prepare_stores(settings: FleetSettings) -> RunAs | None:
     return prepare_postgres(where) if settings.database_url is None else None
 
 
-def _password(path: Path) -> str:
+def flower_password(path: Path) -> str:
     """The password of Flower's pages, made at the first start; the file is the operator's to read or change."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -36,7 +36,8 @@ class Supervisor:
 
     ``report`` gets each line for the operator. ``stale_ticks`` tells whether the periodic work has stopped
     although its processes live (a ``ticks`` row older than three intervals); then the services named in
-    ``tick_services`` are restarted. It is called every 30 s in the main thread and must return within seconds.
+    ``tick_services`` are restarted. It is called every ``tick_check_s`` seconds in the main thread and must
+    return within seconds.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Supervisor:
         *,
         stale_ticks: Callable[[], bool] | None = None,
         tick_services: Sequence[str] = ("beat", "sweeps"),
+        tick_check_s: float = TICK_CHECK_S,
     ) -> None:
         self._data_dir = data_dir
         self._report = report
@@ -58,7 +60,8 @@ class Supervisor:
         self._machine = machine()
         self._ready = False
         self._next_log_check = 0.0
-        self._next_tick_check = time.monotonic() + TICK_CHECK_S
+        self._tick_check_s = tick_check_s
+        self._next_tick_check = time.monotonic() + tick_check_s
 
     def run(self, on_ready: Callable[[], None] | None = None) -> int:
         """Start everything, run until a request to stop, stop everything. Returns the exit code.
@@ -126,7 +129,7 @@ class Supervisor:
         now = time.monotonic()
         if self._stale_ticks is None or now < self._next_tick_check:
             return
-        self._next_tick_check = now + TICK_CHECK_S
+        self._next_tick_check = now + self._tick_check_s
         if not self._stale_ticks():
             return
         self._next_tick_check = now + STALE_RESTART_PAUSE_S
