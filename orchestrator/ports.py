@@ -18,6 +18,7 @@ from typing import Protocol
 from orchestrator.domain.configuration import AgentSpec, DeploySpec, RepositoryConfig
 from orchestrator.domain.ownership import Liveness, Owner, Probe
 from orchestrator.domain.stages import Stage
+from orchestrator.domain.verdicts import InvalidVerdict, Verdict
 
 
 class Clock(Protocol):
@@ -336,6 +337,47 @@ class AgentRuns(Protocol):
 
     def finished(self) -> Iterator[Path]:
         """Run directories on this node that hold an exit record not yet acknowledged."""
+
+    def acknowledge(self, run_dir: Path) -> None:
+        """The outcome of that run is in the database; ``finished`` names it no more. Repeating it is harmless."""
+
+
+@dataclass(frozen=True, slots=True)
+class PromptFacts:
+    """What an agent is told. ``title``, ``body`` and ``evidence`` were written by others and reach it as quotation.
+
+    ``documents`` are paths in the worktree of earlier stages' documents; ``evidence`` says why the task came back
+    here; ``verdict_errors`` are what was wrong with this stage's last verdict (the repair turn);
+    ``instructions`` come from the repository's configuration for this stage.
+    """
+
+    run_id: str
+    work_item: str
+    title: str
+    body: str
+    documents: tuple[str, ...] = ()
+    evidence: str = ""
+    instructions: str = ""
+    base_branch: str = "main"
+    test_command: tuple[str, ...] = ()
+    verdict_errors: tuple[str, ...] = ()
+
+
+class Prompts(Protocol):
+    """Words for agents; a pure function of values."""
+
+    def render(self, stage: Stage, facts: PromptFacts) -> str:
+        """The whole prompt of one run; its last lines name the verdict channel."""
+
+    def render_repair(self, errors: Sequence[str], run_id: str = "") -> str:
+        """What an agent that still knows its work is told when its verdict was missing or wrong."""
+
+
+class VerdictFiles(Protocol):
+    """The file an agent answers by. Preparing it is a part of ``AgentRuns.start``."""
+
+    def read(self, worktree: Path, run_id: str) -> Verdict | InvalidVerdict:
+        """The verdict of that run, or every error of what lies there. Only after the run and its sweep."""
 
 
 # --- deploys ---------------------------------------------------------------------------------------------

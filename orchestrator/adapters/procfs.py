@@ -78,11 +78,12 @@ def look(pid: int) -> Process | None:
         with open(f"/proc/{pid}/stat", "rb") as file:
             raw = file.read()
     except (FileNotFoundError, ProcessLookupError):
-        return _hidden_or_none(pid)
+        _must_not_exist(pid)
+        return None
     return _parse(pid, raw)
 
 
-def _hidden_or_none(pid: int) -> None:
+def _must_not_exist(pid: int) -> None:
     """Mounted with hidepid=2, /proc hides what lives; a signal number of 0 does not lie about it."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, 0)
