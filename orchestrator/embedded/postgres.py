@@ -39,7 +39,7 @@ def prepare_postgres(where: Places) -> RunAs | None:
     Returns the user to run the server as (None: our own). The cluster is made beside its place and renamed,
     so a run that was killed half way leaves nothing that looks ready.
     """
-    user = store_user(postgres_binary(), where.data_dir)
+    user = store_user(postgres_binary(), where.data_dir, where.runtime)
     _owned_dir(where.postgres_socket_dir, user)
     if not (where.postgres_data / "PG_VERSION").exists():
         _create_cluster(where, user)

@@ -16,7 +16,7 @@ from orchestrator.embedded.child import spawn
 from orchestrator.embedded.places import make_private
 from orchestrator.fleet.errors import FleetError
 from orchestrator.fleet.identity import children
-from orchestrator.fleet.log_files import last_line
+from orchestrator.fleet.log_files import telling_line
 from orchestrator.fleet.needs import FleetSettings
 from orchestrator.fleet.record import Entry, FleetRecord, read_record, record_path
 from orchestrator.fleet.service import State
@@ -35,6 +35,7 @@ class Fleet:
         self._settings = settings
         self._report = report
         self._log = settings.data_dir / "logs" / "supervisor.log"
+        self._read_from = 0
         self._read_to = 0
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -42,7 +43,7 @@ class Fleet:
         """Start the supervisor and wait until every service is ready. Raises FleetError; then nothing runs."""
         make_private(self._settings.data_dir)
         make_private(self._log.parent)
-        self._read_to = self._log.stat().st_size if self._log.exists() else 0
+        self._read_from = self._read_to = self._log.stat().st_size if self._log.exists() else 0
         env = {**self._settings.basic_environment(), **self._settings.environment()}
         argv = [sys.executable, "-m", "orchestrator.fleet"]
         self._process = spawn(argv, env=env, log=self._log, cwd=Path("/"), death_signal=signal.SIGTERM)
@@ -131,7 +132,9 @@ class Fleet:
             if record is not None and condition(record):
                 return
             if self._process is None or self._process.poll() is not None:
-                raise FleetError(f"the supervisor has ended: {last_line(self._log)}", remedy=f"see {self._log}")
+                raise FleetError(
+                    f"the supervisor has ended: {telling_line(self._log, self._read_from)}", remedy=f"see {self._log}"
+                )
             if time.monotonic() > deadline:
                 raise FleetError(f"{failure} after {timeout_s:g} s", remedy=f"see {self._log.parent}")
             time.sleep(_POLL_S)

@@ -8,12 +8,14 @@ written between the copy and the emptying is lost.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from pathlib import Path
 
 LIMIT_BYTES = 10 * 1024 * 1024  # with KEPT files a service has 40 MB at most: days of an idle fleet
 KEPT = 3
 _TAIL_BYTES = 8192
+_ERROR = re.compile(r"\b(FATAL|PANIC|CRITICAL|ERROR|\w*Error)\b")
 
 
 def rotate(log: Path, limit_bytes: int = LIMIT_BYTES) -> bool:
@@ -32,12 +34,22 @@ def rotate(log: Path, limit_bytes: int = LIMIT_BYTES) -> bool:
     return True
 
 
-def last_line(log: Path) -> str:
-    """The last line with text in it, for messages."""
+def telling_line(log: Path, since: int = 0) -> str:
+    """The line that says most about an end: the last that names an error, else the last with text in it.
+
+    ``since``: bytes to pass over, what an earlier process wrote.
+    """
+    lines = [line.strip() for line in _tail(log, since) if line.strip()]
+    errors = [line for line in lines if _ERROR.search(line)]
+    return (errors or lines or ["it wrote nothing"])[-1]
+
+
+def _tail(log: Path, since: int) -> list[str]:
     try:
         with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - _TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
+            size = file.seek(0, os.SEEK_END)
+            passed = since if since <= size else 0  # rotated meanwhile
+            file.seek(max(passed, size - _TAIL_BYTES))
+            return file.read().decode(errors="replace").splitlines()
     except OSError:
-        lines = []
-    return next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")
+        return []

@@ -14,7 +14,7 @@ from pathlib import Path
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.embedded.child import spawn
 from orchestrator.fleet.identity import ProcessIdentity, identify
-from orchestrator.fleet.log_files import last_line
+from orchestrator.fleet.log_files import telling_line
 from orchestrator.fleet.record import Entry
 from orchestrator.fleet.service import Service, State
 
@@ -42,6 +42,7 @@ class RunningService:
         self.due_at = 0.0
         self.started_at = 0.0
         self.log = data_dir / "logs" / f"{service.name}.log"
+        self._log_from = 0
         self._cwd = data_dir
         self._report = report
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,8 +56,8 @@ class RunningService:
 
     @property
     def last_words(self) -> str:
-        """The last line of its log."""
-        return last_line(self.log)
+        """The line of its log that says most about its latest process."""
+        return telling_line(self.log, self._log_from)
 
     def start(self) -> None:
         """Start it. A program that cannot be started counts as one that ended at once."""
@@ -64,6 +65,7 @@ class RunningService:
         self.starts += 1
         self.state = State.STARTING
         self._warned_slow = False
+        self._log_from = self.log.stat().st_size if self.log.exists() else 0
         try:
             if self.service.prepare is not None:
                 self.service.prepare()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from orchestrator.fleet.log_files import last_line, rotate
+from orchestrator.fleet.log_files import rotate, telling_line
 
 
 def test_a_writer_that_appends_goes_on_in_the_emptied_file(tmp_path: Path) -> None:
@@ -26,8 +26,23 @@ def test_a_small_or_missing_file_is_left_alone(tmp_path: Path) -> None:
     assert not rotate(log)
 
 
-def test_the_last_line_is_the_last_with_text_in_it(tmp_path: Path) -> None:
+def test_the_telling_line_is_the_last_that_names_an_error_else_the_last_with_text(tmp_path: Path) -> None:
     log = tmp_path / "web.log"
-    assert last_line(log) == "it wrote nothing"
+    assert telling_line(log) == "it wrote nothing"
     log.write_bytes(b"first\nlast \xff words\n\n  \n")
-    assert last_line(log) == "last \N{REPLACEMENT CHARACTER} words"
+    assert telling_line(log) == "last \N{REPLACEMENT CHARACTER} words"
+    log.write_text("FATAL:  could not create lock file\nLOG:  database system is shut down\n")
+    assert telling_line(log) == "FATAL:  could not create lock file"
+    log.write_text("Traceback\n  File\nsqlalchemy.exc.OperationalError: refused\nbye\n")
+    assert telling_line(log) == "sqlalchemy.exc.OperationalError: refused"
+
+
+def test_what_an_earlier_process_wrote_tells_nothing(tmp_path: Path) -> None:
+    log = tmp_path / "web.log"
+    log.write_text("FATAL: long ago\n")
+    since = log.stat().st_size
+    with log.open("a") as writer:
+        writer.write("stopped\n")
+    assert telling_line(log, since) == "stopped"
+    log.write_text("x\n")
+    assert telling_line(log, since) == "x"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,13 @@ from orchestrator.fleet.run import flower_password
 from orchestrator.settings import Settings, load_settings
 
 
+def _settings(tmp_path: Path, **more: str) -> Settings:
+    return load_settings({"ORCH_DATA_DIR": str(tmp_path / "data"), "ORCH_NODE": "n1"} | more)
+
+
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return load_settings({"ORCH_DATA_DIR": str(tmp_path / "data"), "ORCH_NODE": "n1"})
+    return _settings(tmp_path)
 
 
 @pytest.fixture
@@ -30,12 +33,13 @@ def taken_port() -> Iterator[int]:
         yield int(listener.getsockname()[1])
 
 
-@pytest.mark.parametrize(("field", "variable"), [("port", "ORCH_PORT"), ("flower_port", "ORCH_FLOWER_PORT")])
+@pytest.mark.parametrize("variable", ["ORCH_PORT", "ORCH_FLOWER_PORT"])
 def test_a_taken_port_is_named_with_the_remedy_before_anything_starts(
-    settings: Settings, taken_port: int, field: str, variable: str
+    tmp_path: Path, taken_port: int, variable: str
 ) -> None:
     lines: list[str] = []
-    assert run_fleet(replace(settings, **{field: taken_port}), lines.append) == 1
+    settings = _settings(tmp_path, **{variable: str(taken_port)})
+    assert run_fleet(settings, lines.append) == 1
     assert len(lines) == 1
     assert f"port {taken_port} on 127.0.0.1" in lines[0]
     assert f"set {variable} to a free port" in lines[0]

@@ -92,6 +92,13 @@ def test_a_second_request_hurries_the_workers_at_once(fleet: DummyFleet) -> None
     assert fleet.events()[-2:] == ["edges hurried", "postgres down"]
 
 
+def test_ctrl_c_in_the_terminal_reaches_only_the_supervisor_so_the_order_is_kept(fleet: DummyFleet) -> None:
+    fleet.start("postgres:serve:DATABASE", "edges:serve:WORKERS")
+    os.killpg(fleet.process.pid, signal.SIGINT)
+    assert fleet.process.wait(10) == 0
+    assert fleet.events()[2:] == ["edges down", "postgres down"]
+
+
 def test_a_third_request_kills_what_is_left(fleet: DummyFleet) -> None:
     (fleet.data_dir / "patient").touch()
     fleet.start("edges:deaf:WORKERS")
