@@ -1,0 +1,1 @@
+"""The only package with SQL. State-changing statements name their guard and return ``Committed | LostRace``."""

@@ -1,0 +1,63 @@
+"""One engine a process, and the one way to open a transaction."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, Engine, create_engine, text
+
+from orchestrator.store import triggers
+from orchestrator.store.schema import metadata
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """The database of the orchestrator. Hand it to functions of this package inside ``transaction``."""
+
+    engine: Engine
+
+    @contextmanager
+    def transaction(self, actor: str = "") -> Iterator[Connection]:
+        """One short transaction, committed at exit. ``actor`` is what history rows of this transaction name.
+
+        Never hold it open across a subprocess, an HTTP call or a sleep.
+        """
+        with self.engine.begin() as connection:
+            if actor:
+                connection.execute(text("SELECT set_config('orch.actor', :actor, true)"), {"actor": actor})
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One consistent read-only view over several statements."""
+        with self.engine.connect() as connection:
+            connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY"))
+            yield connection
+            connection.rollback()
+
+
+def connect(url: str, *, pool_size: int = 1) -> Store:
+    """A store for ``url``; its pool is dropped in every forked child, which must not share a socket."""
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=pool_size * 2 + 6,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={
+            "connect_timeout": 5,
+            "options": "-c lock_timeout=15000 -c statement_timeout=60000 -c idle_in_transaction_session_timeout=60000",
+        },
+    )
+    os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
+    return Store(engine)
+
+
+def create_all(engine: Engine) -> None:
+    """Create the declared schema in an empty database: for tests; production uses the migrations."""
+    with engine.begin() as connection:
+        metadata.create_all(connection)
+        triggers.create_triggers(connection)

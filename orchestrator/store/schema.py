@@ -1,0 +1,530 @@
+"""The tables. Every rule that SQL can hold is a constraint whose name reads as a sentence.
+
+Three rules carry the ownership protocol: ``tasks`` holds stage, stage_seq and lease_epoch in one row, because
+that row is what every protocol transaction locks; ``effects`` is unique by (task, visit, kind, target), with no
+attempt, pid or epoch in the key, so that a successor recognises the work; ``deployments`` is unique by
+(task, visit, environment, kind), so that a start can happen once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Final
+
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Float,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Numeric,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from orchestrator.domain.stages import TERMINAL, Actor, EffectKind, Stage
+from orchestrator.domain.views import DeploymentStatus, EffectStatus, GateOutcome, JobStatus, Outcome
+
+metadata: Final = MetaData()
+
+LIVE_STAGE: Final = "stage NOT IN ({})".format(", ".join(f"'{stage}'" for stage in sorted(TERMINAL)))
+"""SQL condition of a task that still moves; partial indexes and queries use the same text."""
+LIVE_JOB: Final = "status IN ('queued', 'running')"
+
+
+def _one_of(column: str, values: type[StrEnum]) -> str:
+    return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
+
+
+def _moment(name: str, *, now: bool = False, required: bool = False) -> Column[object]:
+    default = func.clock_timestamp() if now else None
+    return Column(name, DateTime(timezone=True), nullable=not (now or required), server_default=default)
+
+
+OWNER_FIELDS: Final = ("node", "boot_id", "pid_ns", "pid", "start_ticks")
+
+
+def _owner(prefix: str) -> list[Column[object]]:
+    kinds = {"node": Text, "boot_id": Text}
+    return [Column(f"{prefix}_{field}", kinds.get(field, BigInteger)) for field in OWNER_FIELDS]
+
+
+def _whole(prefix: str) -> str:
+    """SQL condition: the owner is named completely, or not at all."""
+    columns = [f"{prefix}_{field}" for field in OWNER_FIELDS]
+    return f"num_nulls({', '.join(columns)}) IN (0, {len(columns)})"
+
+
+def _json(name: str, empty: str = "{}") -> Column[object]:
+    return Column(name, JSONB, nullable=False, server_default=text(f"'{empty}'::jsonb"))
+
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("work_item", Text, nullable=False),
+    Column("project", Text, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False, server_default=""),
+    Column("author", Text, nullable=False, server_default=""),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("stage", Text, nullable=False, server_default=Stage.ANALYSIS),
+    Column("stage_seq", Integer, nullable=False, server_default="0"),
+    Column("lease_epoch", BigInteger, nullable=False, server_default="0"),
+    Column("round", Integer, nullable=False, server_default="0"),
+    Column("generation", Integer, nullable=False, server_default="0"),
+    Column("branch", Text, nullable=False),
+    Column("worktree_node", Text),
+    Column("head_sha", Text),
+    Column("pull_request", Integer),
+    Column("merged_sha", Text),
+    Column("merged_by_hand", Boolean, nullable=False, server_default="false"),
+    Column("stop_requested_by", Text),
+    _moment("stop_requested_at"),
+    Column("parked_reason", Text),
+    _moment("parked_at"),
+    Column("approved_by", Text),
+    _moment("approved_at"),
+    Column("rejected_by", Text),
+    Column("rejected_why", Text),
+    _moment("retry_not_before"),
+    Column("blocked_by", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
+    Column("reasons", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
+    _moment("reasons_at"),
+    _moment("reasons_until"),
+    _moment("facts_at", now=True),
+    _moment("created_at", now=True),
+    _moment("stage_entered_at", now=True),
+    CheckConstraint(_one_of("stage", Stage), name="stage_is_known"),
+    CheckConstraint("stage_seq >= 0 AND lease_epoch >= 0 AND round >= 0", name="fences_only_grow_from_zero"),
+    CheckConstraint(
+        "(stop_requested_by IS NULL) = (stop_requested_at IS NULL)", name="a_stop_names_who_and_when"
+    ),
+    CheckConstraint("(parked_reason IS NULL) = (parked_at IS NULL)", name="a_parked_task_says_why_and_since"),
+)
+Index("one_live_task_a_work_item", tasks.c.work_item, unique=True, postgresql_where=text(LIVE_STAGE))
+Index(
+    "live_tasks_by_due_time",
+    tasks.c.priority.desc(),
+    tasks.c.created_at,
+    postgresql_where=text(LIVE_STAGE),
+)
+Index("live_tasks_by_project", tasks.c.project, tasks.c.stage, postgresql_where=text(LIVE_STAGE))
+
+stage_edges = Table(
+    "stage_edges",
+    metadata,
+    Column("source", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    PrimaryKeyConstraint("source", "target", name="an_edge_is_listed_once"),
+)
+"""The stage graph as rows, filled from ``domain.stages``; a trigger on tasks refuses every other step."""
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("task_id", BigInteger, ForeignKey("tasks.id", name="a_job_belongs_to_a_task"), nullable=False),
+    Column("stage", Text, nullable=False),
+    Column("visit", Integer, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("status", Text, nullable=False, server_default=JobStatus.QUEUED),
+    Column("node", Text),
+    Column("evidence", Text, nullable=False, server_default=""),
+    _moment("created_at", now=True),
+    _moment("dispatched_at"),
+    _moment("started_at"),
+    _moment("exited_at"),
+    Column("exit_code", Integer),
+    _moment("settled_at"),
+    Column("outcome", Text),
+    Column("verdict", JSONB),
+    Column("head_sha", Text),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("counted", Boolean, nullable=False, server_default="false"),
+    Column("dead_ticks", Integer, nullable=False, server_default="0"),
+    _moment("finished_at"),
+    *_owner("finalizer"),
+    CheckConstraint(_one_of("status", JobStatus), name="job_status_is_known"),
+    CheckConstraint(_one_of("stage", Stage), name="job_stage_is_known"),
+    CheckConstraint("outcome IS NULL OR " + _one_of("outcome", Outcome), name="job_outcome_is_known"),
+    CheckConstraint(
+        "(status IN ('finished', 'lost', 'cancelled')) = (finished_at IS NOT NULL)",
+        name="a_finished_job_says_when",
+    ),
+    CheckConstraint(_whole("finalizer"), name="finalizer_is_complete_or_absent"),
+    UniqueConstraint("task_id", "visit", "round", name="one_job_a_round"),
+)
+Index("one_live_job_a_task", jobs.c.task_id, unique=True, postgresql_where=text(LIVE_JOB))
+Index("live_jobs", jobs.c.status, jobs.c.id, postgresql_where=text(LIVE_JOB))
+
+agent_runs = Table(
+    "agent_runs",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("job_id", BigInteger, ForeignKey("jobs.id", name="a_run_belongs_to_a_job"), nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("turn", Integer, nullable=False, server_default="0"),
+    Column("runtime", Text, nullable=False),
+    Column("node", Text, nullable=False),
+    Column("run_dir", Text, nullable=False),
+    Column("config_digest", Text, nullable=False, server_default=""),
+    *_owner("launcher"),
+    *_owner("owner"),
+    _moment("started_at", now=True),
+    _moment("exited_at"),
+    Column("exit_code", Integer),
+    Column("exit_signal", Integer),
+    Column("exit_reason", Text),
+    Column("outcome", Text),
+    Column("tokens_in", BigInteger),
+    Column("tokens_out", BigInteger),
+    Column("cost_usd", Numeric(12, 6)),
+    CheckConstraint(_whole("launcher"), name="launcher_is_complete_or_absent"),
+    CheckConstraint(_whole("owner"), name="run_owner_is_complete_or_absent"),
+    CheckConstraint("turn IN (0, 1)", name="at_most_one_repair_turn"),
+    UniqueConstraint("run_id", name="a_run_id_is_used_once"),
+    UniqueConstraint("job_id", "turn", name="one_run_a_turn"),
+)
+
+transition_lease = Table(
+    "transition_lease",
+    metadata,
+    Column(
+        "task_id",
+        BigInteger,
+        ForeignKey("tasks.id", name="a_lease_guards_a_task"),
+        primary_key=True,
+        autoincrement=False,
+    ),
+    Column("edge", Text, nullable=False, server_default=""),
+    Column("actor", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    *_owner("owner"),
+    Column("child_pgid", BigInteger),
+    _moment("acquired_at", now=True),
+    _moment("released_at"),
+    CheckConstraint(_whole("owner"), name="lease_owner_is_complete_or_absent"),
+    CheckConstraint(
+        "released_at IS NOT NULL OR num_nulls(owner_node, owner_pid) = 0", name="a_held_lease_names_its_owner"
+    ),
+    CheckConstraint(_one_of("actor", Actor), name="lease_actor_is_known"),
+)
+Index(
+    "held_leases",
+    transition_lease.c.acquired_at,
+    postgresql_where=text("released_at IS NULL"),
+)
+
+merge_lease = Table(
+    "merge_lease",
+    metadata,
+    Column("project", Text, nullable=False),
+    Column("base_branch", Text, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    Column("task_id", BigInteger, ForeignKey("tasks.id", name="a_merge_lane_serves_a_task"), nullable=False),
+    *_owner("owner"),
+    _moment("acquired_at", now=True),
+    _moment("released_at"),
+    CheckConstraint(_whole("owner"), name="lane_owner_is_complete_or_absent"),
+    CheckConstraint(
+        "released_at IS NOT NULL OR num_nulls(owner_node, owner_pid) = 0", name="a_held_lane_names_its_owner"
+    ),
+    PrimaryKeyConstraint("project", "base_branch", name="one_lane_a_base_branch"),
+)
+
+effects = Table(
+    "effects",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("task_id", BigInteger, ForeignKey("tasks.id", name="an_effect_belongs_to_a_task"), nullable=False),
+    Column("visit", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("status", Text, nullable=False, server_default=EffectStatus.CLAIMED),
+    Column("epoch", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("adoptions", Integer, nullable=False, server_default="0"),
+    Column("sends", Integer, nullable=False, server_default="0"),
+    _json("request"),
+    _json("result"),
+    _moment("claimed_at", now=True),
+    _moment("sent_at"),
+    _moment("settled_at"),
+    CheckConstraint(_one_of("status", EffectStatus), name="effect_status_is_known"),
+    CheckConstraint(_one_of("kind", EffectKind), name="effect_kind_is_known"),
+    CheckConstraint("(status = 'claimed') = (settled_at IS NULL)", name="a_settled_effect_says_when"),
+    UniqueConstraint("task_id", "visit", "kind", "target", name="one_effect_a_visit_kind_and_target"),
+)
+Index("open_claims", effects.c.task_id, postgresql_where=text("status = 'claimed'"))
+
+gate_results = Table(
+    "gate_results",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("task_id", BigInteger, ForeignKey("tasks.id", name="a_gate_judges_a_task"), nullable=False),
+    Column("project", Text, nullable=False),
+    Column("visit", Integer, nullable=False),
+    Column("round", Integer, nullable=False),
+    Column("gate", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("head_sha", Text),
+    Column("base_sha", Text),
+    Column("tree_sha", Text),
+    Column("config_digest", Text, nullable=False, server_default=""),
+    Column("reused", Boolean, nullable=False, server_default="false"),
+    Column("epoch", BigInteger, nullable=False),
+    Column("duration_s", Float, nullable=False, server_default="0"),
+    _moment("not_before"),
+    _moment("at", now=True),
+    CheckConstraint(_one_of("outcome", GateOutcome), name="gate_outcome_is_known"),
+)
+Index("gate_results_of_a_round", gate_results.c.task_id, gate_results.c.visit, gate_results.c.round)
+Index(
+    "passed_trees",
+    gate_results.c.project,
+    gate_results.c.gate,
+    gate_results.c.tree_sha,
+    postgresql_where=text("outcome = 'pass' AND tree_sha IS NOT NULL"),
+)
+
+deployments = Table(
+    "deployments",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("project", Text, nullable=False),
+    Column("environment", Text, nullable=False),
+    Column("kind", Text, nullable=False, server_default="deploy"),
+    Column("task_id", BigInteger, ForeignKey("tasks.id", name="a_deployment_serves_a_task"), nullable=False),
+    Column("visit", Integer, nullable=False),
+    Column("sha", Text, nullable=False),
+    Column("image", Text),
+    Column("status", Text, nullable=False, server_default=DeploymentStatus.REQUESTED),
+    *_owner("owner"),
+    Column("previous_sha", Text),
+    Column("observed_sha", Text),
+    Column("detail", Text, nullable=False, server_default=""),
+    _moment("requested_at", now=True),
+    _moment("launched_at"),
+    _moment("started_at"),
+    _moment("finished_at"),
+    CheckConstraint(_one_of("status", DeploymentStatus), name="deployment_status_is_known"),
+    CheckConstraint("kind IN ('deploy', 'roll_back')", name="deployment_kind_is_known"),
+    CheckConstraint(_whole("owner"), name="deployer_is_complete_or_absent"),
+    CheckConstraint("status <> 'running' OR owner_pid IS NOT NULL", name="a_running_deployment_names_its_deployer"),
+    UniqueConstraint("task_id", "visit", "environment", "kind", name="one_deployment_a_visit_and_environment"),
+)
+Index(
+    "one_running_deployment_an_environment",
+    deployments.c.project,
+    deployments.c.environment,
+    unique=True,
+    postgresql_where=text("status = 'running'"),
+)
+Index(
+    "unfinished_deployments",
+    deployments.c.id,
+    postgresql_where=text("status IN ('requested', 'running')"),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("project", Text, nullable=False),
+    Column("tag", Text, nullable=False),
+    Column("recipe_digest", Text, nullable=False),
+    Column("task_id", BigInteger, ForeignKey("tasks.id", name="an_image_was_built_for_a_task")),
+    _moment("built_at", now=True),
+    PrimaryKeyConstraint("project", "tag", name="an_image_tag_is_built_once"),
+)
+
+coverage_baselines = Table(
+    "coverage_baselines",
+    metadata,
+    Column("project", Text, nullable=False),
+    Column("base_branch", Text, nullable=False),
+    Column("line_rate", Numeric(7, 6), nullable=False),
+    Column("sha", Text, nullable=False),
+    _moment("raised_at", now=True),
+    CheckConstraint("line_rate BETWEEN 0 AND 1", name="a_line_rate_is_a_share"),
+    PrimaryKeyConstraint("project", "base_branch", name="one_baseline_a_base_branch"),
+)
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("node", Text, primary_key=True),
+    Column("boot_id", Text, nullable=False),
+    Column("pid_ns", BigInteger, nullable=False),
+    Column("incarnation", Integer, nullable=False, server_default="1"),
+    Column("draining", Boolean, nullable=False, server_default="false"),
+    _moment("registered_at", now=True),
+    _moment("last_seen_at", now=True),
+    _moment("lost_at"),
+)
+
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("delivery", Text, nullable=False),
+    Column("dedupe_key", Text, nullable=False),
+    Column("event", Text, nullable=False, server_default=""),
+    Column("body", LargeBinary, nullable=False),
+    Column("work_item", Text),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("error", Text, nullable=False, server_default=""),
+    _moment("not_before", now=True),
+    _moment("received_at", now=True),
+    _moment("processed_at"),
+    UniqueConstraint("source", "dedupe_key", name="a_delivery_is_kept_once"),
+)
+Index("unprocessed_deliveries", inbox.c.not_before, postgresql_where=text("processed_at IS NULL"))
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("task_id", BigInteger),
+    Column("work_item", Text),
+    Column("kind", Text, nullable=False),
+    Column("actor", Text, nullable=False, server_default=""),
+    Column("stage_seq", Integer),
+    Column("epoch", BigInteger),
+    _json("detail"),
+    _moment("at", now=True),
+)
+Index("events_of_a_task", events.c.task_id, events.c.id)
+Index("events_of_a_work_item", events.c.work_item, events.c.id)
+
+switches = Table(
+    "switches",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("scope", Text, primary_key=True, server_default="*"),
+    Column("set_by", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    _moment("set_at", now=True),
+    CheckConstraint("name IN ('pause', 'panic', 'lane')", name="switch_is_known"),
+)
+"""A row means the lever is thrown. ``scope``: ``*``, a project, or project/base-branch for a lane."""
+
+counters = Table(
+    "counters",
+    metadata,
+    Column("name", Text, nullable=False),
+    Column("label", Text, nullable=False, server_default=""),
+    Column("value", BigInteger, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("name", "label", name="one_counter_a_name_and_label"),
+)
+
+ticks = Table(
+    "ticks",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("summary", Text, nullable=False, server_default=""),
+    _moment("last_at", now=True),
+    _moment("last_success_at"),
+    Column("last_error", Text, nullable=False, server_default=""),
+)
+"""When each sweep and poll ran last; a silent sweep is seen by its age."""
+
+local_items = Table(
+    "local_items",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("project", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False, server_default=""),
+    Column("state", Text, nullable=False),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("author", Text, nullable=False),
+    _moment("created_at", now=True),
+    _moment("updated_at", now=True),
+    UniqueConstraint("project", "number", name="a_number_is_used_once_a_project"),
+    CheckConstraint("length(btrim(title)) > 0", name="a_work_item_has_a_title"),
+)
+Index("local_items_by_change", local_items.c.updated_at)
+
+local_blocks = Table(
+    "local_blocks",
+    metadata,
+    Column("item", Text, ForeignKey("local_items.key", name="a_blocked_item_exists"), nullable=False),
+    Column("blocked_by", Text, ForeignKey("local_items.key", name="a_blocking_item_exists"), nullable=False),
+    PrimaryKeyConstraint("item", "blocked_by", name="a_block_is_listed_once"),
+    CheckConstraint("item <> blocked_by", name="no_item_blocks_itself"),
+)
+
+local_comments = Table(
+    "local_comments",
+    metadata,
+    Column("id", BigInteger, Identity(always=True), primary_key=True),
+    Column("item", Text, ForeignKey("local_items.key", name="a_comment_belongs_to_an_item"), nullable=False),
+    Column("marker", Text, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("text", Text, nullable=False),
+    _moment("at", now=True),
+    UniqueConstraint("item", "marker", name="a_marked_comment_is_written_once"),
+)
+
+local_pull_requests = Table(
+    "local_pull_requests",
+    metadata,
+    Column("project", Text, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("head_branch", Text, nullable=False),
+    Column("base_branch", Text, nullable=False),
+    Column("state", Text, nullable=False, server_default="open"),
+    Column("title", Text, nullable=False),
+    Column("body", Text, nullable=False, server_default=""),
+    Column("merge_sha", Text),
+    _moment("opened_at", now=True),
+    _moment("closed_at"),
+    PrimaryKeyConstraint("project", "number", name="a_pull_request_number_is_used_once"),
+    CheckConstraint("state IN ('open', 'merged', 'closed')", name="pull_request_state_is_known"),
+    CheckConstraint("(state = 'merged') = (merge_sha IS NOT NULL)", name="a_merged_pull_request_names_its_commit"),
+)
+Index(
+    "one_open_pull_request_a_head_and_base",
+    local_pull_requests.c.project,
+    local_pull_requests.c.head_branch,
+    local_pull_requests.c.base_branch,
+    unique=True,
+    postgresql_where=text("state = 'open'"),
+)
+
+local_statuses = Table(
+    "local_statuses",
+    metadata,
+    Column("project", Text, nullable=False),
+    Column("sha", Text, nullable=False),
+    Column("context", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("description", Text, nullable=False, server_default=""),
+    _moment("at", now=True),
+    PrimaryKeyConstraint("project", "sha", "context", name="the_newest_status_of_a_context_counts"),
+    CheckConstraint("state IN ('pending', 'success', 'failure')", name="status_state_is_known"),
+)
+
+
+def owner_columns(table: Table, prefix: str = "owner") -> Iterable[Column[object]]:
+    """The five identity columns of ``table``, in the order of ``domain.ownership.Owner``."""
+    return [table.c[f"{prefix}_{field}"] for field in OWNER_FIELDS]
