@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ GRACE_S: Final = 10.0
 _START_S: Final = 5.0
 _FINISH_S: Final = 15.0
 """Beyond the grace, for the sweep, the last output and the exit record."""
+_KILL_S: Final = 5.0
 _POLL_S: Final = 0.02
 
 
@@ -167,13 +169,20 @@ class LocalAgentRuns:
     def _ask_shim(self, run_dir: Path, timeout_s: float) -> None:
         """Returns when the exit record is there or the shim is not; kills a shim that does neither in time."""
         owner, deadline = self.owner(run_dir), time.monotonic() + timeout_s
+        self._wake(owner)
         while self.exit_record(run_dir) is None and not _is_free(run_dir):
-            owner = owner or self.owner(run_dir)
             if time.monotonic() >= deadline:
-                if owner is None or not self._host.kill(owner, 5.0):
+                owner = owner or self.owner(run_dir)
+                if owner is None or not self._host.kill(owner, _KILL_S):
                     raise TransientError(f"the shim of {run_dir.name} neither stops nor can be ended: {owner}")
                 return
             time.sleep(_POLL_S)
+
+    def _wake(self, owner: Owner | None) -> None:
+        """The stop file alone is enough, only later: a shim looks for it a few times a second."""
+        if owner is not None and self._host.liveness(owner) is Liveness.ALIVE:
+            with contextlib.suppress(PermissionError):
+                procfs.send(owner.pid, owner.start_ticks, signal.SIGTERM)
 
     def _end_without_shim(self, run_dir: Path) -> None:
         """The lock is held meanwhile: no shim can start in this directory any more."""
