@@ -12,9 +12,10 @@ new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev
 # Debian splits these off; without them `python -m venv` fails half way, with a directory left behind.
 can_make_venv() { "$1" -c 'import ensurepip, venv' 2>/dev/null; }
 
+# The system's own Python is asked last, for a PATH whose python3 is too old or was built without ensurepip.
 find_python() {
     local candidate found=""
-    for candidate in ${PYTHON:-} python3 python3.11 python3.12 python3.13 python3.14 /usr/bin/python3; do
+    for candidate in ${PYTHON:-} python3 python3.11 python3.12 python3.13 python3.14 ${SYSTEM_PYTHON-/usr/bin/python3}; do
         command -v "$candidate" >/dev/null 2>&1 && new_enough "$candidate" || continue
         found=$candidate
         if can_make_venv "$candidate"; then

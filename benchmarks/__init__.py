@@ -1,0 +1,1 @@
+"""The figures that documents quote, measured again by ``make bench``."""
