@@ -197,18 +197,20 @@ class LocalAgentRuns:
         stored = _read_json(run_dir / files.SHIM)
         if stored is None or not Path("/proc/self/stat").exists():
             return procfs.Swept([], [])
-        groups = self._groups_of_this_run(stored)
-        swept = procfs.sweep(procfs.Traces(files.marker_of(str(stored["run_id"])), groups), _FINISH_S)
+        swept = procfs.sweep(self._traces(stored), _FINISH_S)
         if swept.left:
             raise TransientError(f"could not be ended: {'; '.join(map(str, swept.left))}")
         return swept
 
-    def _groups_of_this_run(self, stored: Mapping[str, object]) -> tuple[int, ...]:
-        """The agent's process group, if that number can still mean it: same boot, same pid namespace, and its
-        first leader's pid not in use by somebody else."""
-        here = (stored["boot_id"], stored["pid_ns"]) == (procfs.boot_id(), procfs.pid_namespace())
+    def _traces(self, stored: Mapping[str, object]) -> procfs.Traces:
+        """The agent's process group is one of them if that number can still mean it: same boot, same pid namespace,
+        and its first leader's pid not in use by somebody else."""
+        marker = files.marker_of(str(stored["run_id"]))
         leader, ticks = _number(stored["agent_pgid"]), _number(stored["agent_start_ticks"])
-        return (leader,) if here and procfs.group_is_ours(leader, ticks) else ()
+        if stored["boot_id"] != procfs.boot_id() or stored["pid_ns"] != procfs.pid_namespace():
+            return procfs.Traces(marker)
+        ours = procfs.group_is_ours(leader, ticks)
+        return procfs.Traces(marker, groups=(leader,) if ours else (), since_ticks=ticks)
 
     def _proof(self, run_dir: Path) -> Sequence[str]:
         stored = _read_json(run_dir / files.EXIT) or {}

@@ -19,6 +19,7 @@ from typing import NamedTuple
 _LEFT = ("Z", "X", "x")
 """States of a process that runs no more: a zombie holds only its pid."""
 
+_EMPTY_LOOKS = 2
 _BATCH = 128
 """Processes killed at once: each takes a file descriptor while it is waited for."""
 
@@ -44,11 +45,12 @@ class Process(NamedTuple):
 
 class Traces(NamedTuple):
     """What the processes of one agent run are known by: an entry of the environment they were started with, the
-    groups or sessions they belong to, and pids that they descend from."""
+    groups or sessions they belong to, and pids that they descend from. None is older than ``since_ticks``."""
 
     marker: bytes
     groups: tuple[int, ...] = ()
     roots: tuple[int, ...] = ()
+    since_ticks: int = 0
 
 
 class Swept(NamedTuple):
@@ -75,12 +77,16 @@ def pid_namespace() -> int:
 def look(pid: int) -> Process | None:
     """The process or thread with that number, or None. Raises PermissionError when it exists but is hidden."""
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            raw = file.read()
+        fd = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
     except (FileNotFoundError, ProcessLookupError):
         _must_not_exist(pid)
         return None
-    return _parse(pid, raw)
+    try:
+        return _parse(pid, os.read(fd, 4096))
+    except ProcessLookupError:
+        return None  # it went between the two calls
+    finally:
+        os.close(fd)
 
 
 def _must_not_exist(pid: int) -> None:
@@ -126,6 +132,15 @@ def processes() -> list[Process]:
                 seen = look(int(name))
                 found += [seen] if seen else []
     return found
+
+
+def children_of(pid: int) -> list[int]:
+    """Pids of its children, fast; empty where the kernel has no such list. Some may be missing while it changes."""
+    try:
+        with open(f"/proc/{pid}/task/{pid}/children", "rb") as file:
+            return [int(one) for one in file.read().split()]
+    except OSError:
+        return []
 
 
 def carries(pid: int, marker: bytes) -> bool:
@@ -206,7 +221,11 @@ def strays(traces: Traces) -> list[Process]:
     """Running processes of one agent run: all that bear one of its traces, and all that descend from those.
     Never this process, never pid 1."""
     spared = (1, os.getpid())
-    table = [one for one in processes() if one.pid not in spared]
+    table = [
+        one
+        for one in processes()
+        if one.start_ticks >= traces.since_ticks and one.pid not in spared and not one.has_ended
+    ]
     chosen = {one.pid: one for one in table if _bears(one, traces)}
     parents = set(chosen) | set(traces.roots)
     grown = True
@@ -215,26 +234,30 @@ def strays(traces: Traces) -> list[Process]:
         parents.update(one.pid for one in children)
         chosen.update((one.pid, one) for one in children)
         grown = bool(children)
-    return [one for one in chosen.values() if not one.has_ended]
+    return list(chosen.values())
 
 
 def _bears(one: Process, traces: Traces) -> bool:
     return one.pgid in traces.groups or one.sid in traces.groups or carries(one.pid, traces.marker)
 
 
-def sweep(traces: Traces, timeout_s: float, reap: Callable[[], None] = lambda: None) -> Swept:
-    """Kill the strays of a run, look again, and repeat until none is left: a process may fork between the look
-    and the signal. ``reap`` is called after each round, for the caller's own dead children."""
+def sweep(traces: Traces, timeout_s: float, between: Callable[[], None] = lambda: None) -> Swept:
+    """Kill the strays of a run, look again, and repeat until two looks in a row find none: a process may fork
+    between the look and the signal, or slip from a number not yet read to one read already. ``between`` is called
+    after each look."""
     deadline = time.monotonic() + timeout_s
     dead: dict[tuple[int, int], Process] = {}
-    while True:
+    empty_looks = 0
+    while empty_looks < _EMPTY_LOOKS:
         found = strays(traces)
         remaining = deadline - time.monotonic()
-        if not found or remaining <= 0:
+        if remaining <= 0:
             return Swept(list(dead.values()), found)
         left = kill_and_wait(found, min(remaining, 1.0))
         dead.update(((one.pid, one.start_ticks), one) for one in found if one not in left)
-        reap()
+        empty_looks = 0 if found else empty_looks + 1
+        between()
+    return Swept(list(dead.values()), [])
 
 
 def group_is_ours(leader: int, start_ticks: int) -> bool:

@@ -40,6 +40,7 @@ _TICK_S = 0.5
 """How often limits and the stop file are looked at; signals and output are seen at once."""
 _SWEEP_S = 10.0
 _DRAIN_S = 2.0
+_ORPHANS_S = 2.0
 _WRITE_TRIES = 120
 """Seconds for which an exit record is tried again: a full disk must not lose the outcome of hours of work."""
 
@@ -86,6 +87,7 @@ class Watch:
         self._next_look = 0.0
         self._ending: list[tuple[float, Callable[[], None]]] = []
         self._seen: dict[tuple[int, int], procfs.Process] = {}
+        self._orphans: dict[tuple[int, int], procfs.Process] = {}
         self.reason = ""
 
     def follow(self) -> int:
@@ -97,27 +99,27 @@ class Watch:
 
     def finish(self) -> procfs.Swept:
         """End what the agent left behind, then read what is still in the pipes: a stray may have held them."""
-        self._remember()
-        swept = procfs.sweep(self._traces(), _SWEEP_S, self._reap_all)
+        self._remember(procfs.look(self._agent.pid))
+        self._end_orphans()
+        swept = procfs.sweep(_traces_of(self._request, self._agent), _SWEEP_S, self._end_orphans)
         deadline = time.monotonic() + _DRAIN_S
         while self._outputs and time.monotonic() < deadline:
             self._pump(0.05)
         for fd in list(self._outputs):
             self._close(fd)
-        return swept
+        dead = {**self._orphans, **{(one.pid, one.start_ticks): one for one in swept.dead}}
+        return procfs.Swept(list(dead.values()), swept.left)
 
     def proof(self, swept: procfs.Swept) -> list[str]:
-        """A line for each process of this run that was seen dead."""
+        """A line for each process of this run that was seen dead. The agent's number is given back only here."""
         seen = {**self._seen, **{(one.pid, one.start_ticks): one for one in swept.dead}}
-        return [f"{one}: dead" for key, one in sorted(seen.items()) if procfs.has_ended(*key)]
+        lines = [f"{one}: dead" for key, one in sorted(seen.items()) if procfs.has_ended(*key)]
+        os.waitpid(self._agent.pid, os.WNOHANG)
+        return lines
 
-    def _traces(self) -> procfs.Traces:
-        return procfs.Traces(files.marker_of(self._request.run_id), (self._agent.pid,), (os.getpid(),))
-
-    def _remember(self) -> None:
-        for one in (procfs.look(self._agent.pid), *procfs.strays(self._traces())):
-            if one is not None:
-                self._seen[one.pid, one.start_ticks] = one
+    def _remember(self, *seen: procfs.Process | None) -> None:
+        """What runs now belongs to the proof, also if it ends before anybody looks again."""
+        self._seen.update(((one.pid, one.start_ticks), one) for one in seen if one)
 
     def _reap_orphans(self) -> None:
         """Orphans of the agent come to the shim. The agent itself stays unreaped, see ``Agent.exit_code``."""
@@ -127,12 +129,24 @@ class Watch:
                 return
             os.waitpid(ended.si_pid, os.WNOHANG)
 
-    def _reap_all(self) -> None:
-        """The same once the agent has ended: then it stands before all others in the kernel's answer."""
-        for one in procfs.processes():
-            if one.ppid == os.getpid() and one.has_ended and one.pid != self._agent.pid:
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(one.pid, os.WNOHANG)
+    def _end_orphans(self) -> None:
+        """Once the agent has ended, whatever loses its parent comes here: end it at once, so that even a process that
+        forks and leaves all the time cannot run ahead of us. An unreaped child's pid cannot be reused."""
+        deadline = time.monotonic() + _ORPHANS_S
+        while orphans := [pid for pid in procfs.children_of(os.getpid()) if pid != self._agent.pid]:
+            for pid in orphans:
+                self._end_orphan(pid)
+            if time.monotonic() >= deadline:
+                return
+
+    def _end_orphan(self, pid: int) -> None:
+        seen = procfs.look(pid)
+        with contextlib.suppress(PermissionError):
+            os.kill(pid, signal.SIGKILL)
+        if seen and not seen.has_ended:
+            self._orphans[pid, seen.start_ticks] = seen
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, os.WNOHANG)
 
     def _patience(self) -> float:
         """Seconds until there is something to do even if nothing happens."""
@@ -205,7 +219,7 @@ class Watch:
     def _begin_ending(self, now: float) -> None:
         """Gently first (to the main process: some agents save their session on it), then the group, then by force.
         What has left the group is ended by the sweep, once the main process is gone."""
-        self._remember()
+        self._remember(*procfs.strays(_traces_of(self._request, self._agent)))
         grace = _asked_grace(self._request.grace_s)
         gentle = self._request.gentle_signal
         if gentle != signal.SIGTERM:
@@ -272,8 +286,12 @@ def supervise() -> dict[str, object]:
             return exit_record("bad-start", 127, [], 0, problem)
         return _watched(Watch(request, prompt, agent, mailbox))
     except BaseException:
-        procfs.sweep(procfs.Traces(files.marker_of(request.run_id), (agent.pid,), (os.getpid(),)), _SWEEP_S)
+        procfs.sweep(_traces_of(request, agent), _SWEEP_S)
         raise
+
+
+def _traces_of(request: Request, agent: Agent) -> procfs.Traces:
+    return procfs.Traces(files.marker_of(request.run_id), (agent.pid,), (os.getpid(),), agent.start_ticks)
 
 
 def _watched(watch: Watch) -> dict[str, object]:
