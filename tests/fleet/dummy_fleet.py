@@ -59,6 +59,7 @@ serve()""",
 def dummy(data_dir: Path, name: str, behaviour: str, rank: Rank) -> Service:
     """One service of that behaviour."""
     mark = data_dir / f"{name}.up"
+    patience = 60.0 if (data_dir / "patient").exists() else 0.5
     return Service(
         name=name,
         argv=(sys.executable, "-ISc", _PRELUDE + _BEHAVIOURS[behaviour], name, str(data_dir)),
@@ -66,9 +67,9 @@ def dummy(data_dir: Path, name: str, behaviour: str, rank: Rank) -> Service:
         rank=rank,
         ready=mark.exists,
         prepare=lambda: mark.unlink(missing_ok=True),
-        grace_s=60.0 if (data_dir / "patient").exists() else 0.5,
+        grace_s=patience,
         hurry_signal=signal.SIGQUIT if rank is Rank.WORKERS else None,
-        hurry_grace_s=0.5,
+        hurry_grace_s=patience,
         restart=not behaviour.endswith("step"),
     )
 
