@@ -45,9 +45,14 @@ class ProcessState:
 class Probe(Protocol):
     """What a node can see of itself and of others. Adapters implement it on /proc; tests by a table."""
 
-    node: str
-    boot_id: str
-    pid_ns: int
+    @property
+    def node(self) -> str: ...
+
+    @property
+    def boot_id(self) -> str: ...
+
+    @property
+    def pid_ns(self) -> int: ...
 
     def process(self, pid: int) -> ProcessState | None:
         """State of that pid now; None when it does not exist.
@@ -86,6 +91,14 @@ def is_alive(owner: Owner, probe: Probe) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
+class ChildGroup:
+    """A process group that an owner started for a gate or an effect; its leader has these start ticks."""
+
+    pgid: int
+    start_ticks: int
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
     """The lease row of one task, as read: it tells who holds the task's transition, or that nobody does."""
 
@@ -94,7 +107,7 @@ class Lease:
     actor: str
     epoch: int
     owner: Owner | None
-    child_pgid: int | None
+    child: ChildGroup | None
     acquired_at: datetime
     released_at: datetime | None
 
@@ -107,14 +120,17 @@ class Lease:
 class HeldLease:
     """Proof that this process owns the transition of a task. Only ``store.leases`` makes one.
 
-    ``epoch`` is the fencing number that every guarded write repeats; ``stage`` and ``stage_seq`` were read
-    after the acquisition, in its transaction.
+    ``epoch`` is the fencing number that every guarded write repeats. ``enforced`` is False only while the lease
+    is switched off or the project is out of its scope: then nothing was acquired and no epoch is compared.
+    ``orphan`` is a process group that a dead predecessor left running: end it before anything else.
     """
 
     task_id: int
     epoch: int
     owner: Owner
     actor: str
+    enforced: bool = True
+    orphan: ChildGroup | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,9 +112,7 @@ tasks = Table(
     _moment("stage_entered_at", now=True),
     CheckConstraint(_one_of("stage", Stage), name="stage_is_known"),
     CheckConstraint("stage_seq >= 0 AND lease_epoch >= 0 AND round >= 0", name="fences_only_grow_from_zero"),
-    CheckConstraint(
-        "(stop_requested_by IS NULL) = (stop_requested_at IS NULL)", name="a_stop_names_who_and_when"
-    ),
+    CheckConstraint("(stop_requested_by IS NULL) = (stop_requested_at IS NULL)", name="a_stop_names_who_and_when"),
     CheckConstraint("(parked_reason IS NULL) = (parked_at IS NULL)", name="a_parked_task_says_why_and_since"),
 )
 Index("one_live_task_a_work_item", tasks.c.work_item, unique=True, postgresql_where=text(LIVE_STAGE))
@@ -217,6 +215,7 @@ transition_lease = Table(
     Column("epoch", BigInteger, nullable=False),
     *_owner("owner"),
     Column("child_pgid", BigInteger),
+    Column("child_start_ticks", BigInteger),
     _moment("acquired_at", now=True),
     _moment("released_at"),
     CheckConstraint(_whole("owner"), name="lease_owner_is_complete_or_absent"),

@@ -94,11 +94,21 @@ FUNCTIONS: Final = (
 )
 
 TRIGGERS: Final = (
-    ("a_stage_step_follows_the_graph", "BEFORE UPDATE OF stage, stage_seq, lease_epoch", "tasks", "refuse_illegal_stage_step()"),
+    (
+        "a_stage_step_follows_the_graph",
+        "BEFORE UPDATE OF stage, stage_seq, lease_epoch",
+        "tasks",
+        "refuse_illegal_stage_step()",
+    ),
     ("every_task_change_leaves_a_trace", "AFTER INSERT OR UPDATE", "tasks", "record_task_history()"),
     ("every_job_change_leaves_a_trace", "AFTER INSERT OR UPDATE", "jobs", "record_status_history('job')"),
     ("every_effect_change_leaves_a_trace", "AFTER INSERT OR UPDATE", "effects", "record_status_history('effect')"),
-    ("every_deployment_change_leaves_a_trace", "AFTER INSERT OR UPDATE", "deployments", "record_status_history('deployment')"),
+    (
+        "every_deployment_change_leaves_a_trace",
+        "AFTER INSERT OR UPDATE",
+        "deployments",
+        "record_status_history('deployment')",
+    ),
     ("a_coverage_baseline_never_falls", "BEFORE UPDATE", "coverage_baselines", "refuse_falling_coverage()"),
 )
 
