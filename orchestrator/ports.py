@@ -15,7 +15,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from orchestrator.domain.configuration import AgentSpec, DeploySpec, RepositoryConfig
+from orchestrator.domain.configuration import AgentSpec, DeploySpec, ProjectConfig, RepositoryConfig
 from orchestrator.domain.ownership import Liveness, Owner, Probe
 from orchestrator.domain.stages import Stage
 from orchestrator.domain.verdicts import InvalidVerdict, Verdict
@@ -454,3 +454,15 @@ class Nudges(Protocol):
     def finish_job(self, node: str, job_id: int, work_item: str) -> None: ...
 
     def finalize_deploys(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectPorts:
+    """Everything outside that one project has, and what its operator configured."""
+
+    config: ProjectConfig
+    tracker: Tracker
+    forge: Forge
+    workspaces: Workspaces
+    repository: RepositoryConfigs
+    deployer: Deployer

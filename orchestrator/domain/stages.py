@@ -87,9 +87,7 @@ AGENT_STAGES: Final = (
 
 OPTIONAL_AGENT_STAGES: Final = (Stage.DEPLOY_STAGING,)
 AFTER_MERGE: Final = frozenset({Stage.DEPLOY, Stage.DONE})
-SERIAL_STAGES: Final = frozenset(
-    {Stage.DEVELOPMENT, Stage.REVIEW, Stage.TESTING, Stage.DEPLOY_STAGING, Stage.DEPLOY}
-)
+SERIAL_STAGES: Final = frozenset({Stage.DEVELOPMENT, Stage.REVIEW, Stage.TESTING, Stage.DEPLOY_STAGING, Stage.DEPLOY})
 """Stages that count against a project's concurrency."""
 
 START_GATES: Final = ("check_authorised",)
@@ -183,9 +181,7 @@ _CANCEL: Final = tuple(
 )
 
 EDGES: Final = _FORWARD + _ROLL_BACK + _CANCEL
-STAGE_TRANSITIONS: Final = {
-    stage: frozenset(edge.target for edge in EDGES if edge.source is stage) for stage in Stage
-}
+STAGE_TRANSITIONS: Final = {stage: frozenset(edge.target for edge in EDGES if edge.source is stage) for stage in Stage}
 
 
 def forward_edge(stage: Stage) -> Edge | None:

@@ -69,7 +69,7 @@ class DeploymentStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """The newest job of the present visit.
+    """The newest job of the present visit, of whatever round.
 
     ``exited_at``: the process is known to have ended. ``outcome``: its verdict was read, its work committed
     and pushed. The job stays ``running`` until the edge it led to is committed.
@@ -207,7 +207,7 @@ class TaskView:
     paused: tuple[str, ...]
     panic: bool
     approved_by: str | None
-    rejected_by: str | None
+    rejected: str | None
     blocked_by: tuple[str, ...]
     serial_load: int
     project_runs: int

@@ -55,7 +55,7 @@ def read(connection: Connection, task_id: int, policy: Policy, *, stop_enabled: 
         paused=tuple(one.scope for one in levers if one.name == "pause" and one.scope in ("*", row.project)),
         panic=any(one.name == "panic" for one in levers),
         approved_by=row.approved_by,
-        rejected_by=row.rejected_by,
+        rejected=None if row.rejected_by is None else f"rejected by {row.rejected_by}: {row.rejected_why}",
         blocked_by=_blockers(connection, row),
         serial_load=stage_commits.serial_load(connection, row.project, besides=row.id),
         project_runs=_project_runs(connection, row.project),
@@ -118,8 +118,8 @@ def _roll_backs(connection: Connection, task_id: int) -> int:
 
 def _job(connection: Connection, task: Row[tuple[object, ...]]) -> JobView | None:
     row = connection.execute(
-        text("SELECT * FROM jobs WHERE task_id = :t AND visit = :v AND round = :r"),
-        {"t": task.id, "v": task.stage_seq, "r": task.round},
+        text("SELECT * FROM jobs WHERE task_id = :t AND visit = :v ORDER BY round DESC LIMIT 1"),
+        {"t": task.id, "v": task.stage_seq},
     ).one_or_none()
     if row is None:
         return None

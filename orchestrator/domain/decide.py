@@ -1,0 +1,327 @@
+"""``decide(view, now)``: the one place that says what a task does next, and why not when it does nothing.
+
+Pure: a snapshot and the time in, exactly one decision out. Whoever acts on it holds the lease, has read the snapshot
+again under it, and commits by compare-and-swap on what the decision was made on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+
+from orchestrator.domain.configuration import OnDeployFailure
+from orchestrator.domain.stages import (
+    AFTER_MERGE,
+    AGENT_STAGES,
+    Edge,
+    EffectKind,
+    Stage,
+    forward_edge,
+    is_terminal,
+    roll_back_edge,
+)
+from orchestrator.domain.verdicts import Verdict, VerdictKind
+from orchestrator.domain.views import (
+    DeploymentStatus,
+    GateOutcome,
+    GateResultView,
+    JobStatus,
+    JobView,
+    Outcome,
+    TaskView,
+)
+
+DISPATCH_PATIENCE: Final = timedelta(seconds=20)
+"""How long a start that was sent to a node may take before it is sent again; a doubled start is harmless."""
+
+QUOTA_DELAY_S: Final = 900.0
+"""Seconds until a run is tried again when a provider's quota named no reset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do now: all ``reasons``, and when to look again at the latest (None: only a fact changes it)."""
+
+    reasons: tuple[str, ...]
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Do the stage once more: what the agent is told, and after how many seconds."""
+
+    evidence: str
+    delay_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """Start the agent of ``stage``: its queued job, or a new round with ``again``."""
+
+    stage: Stage
+    again: Again | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The job's process ended: read its verdict and keep its work, on the node that has the worktree."""
+
+    job_id: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Advance:
+    """Take ``edge``. ``judged``: its point of no return was passed in this visit, so gates have no say any more."""
+
+    edge: Edge
+    judged: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RollBack:
+    """Go back to development with ``reason``. ``before`` are effects to be done first; ``new_branch``: after a merge."""
+
+    edge: Edge
+    reason: str
+    before: tuple[EffectKind, ...] = ()
+    new_branch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Park:
+    """Stop moving until a person or a fact changes ``reason``; ``before`` are effects to be done first."""
+
+    reason: str
+    before: tuple[EffectKind, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """A STOP request stands: end everything of this task and go to ``cancelled``."""
+
+
+Decision = Wait | Launch | Finish | Advance | RollBack | Park | Cancel
+
+
+def decide(view: TaskView, now: datetime) -> Decision:
+    """What the task does next, as seen in ``view`` at ``now``."""
+    if is_terminal(view.stage):
+        return Wait((f"it is {view.stage}",))
+    if view.stop is not None and view.stop_enabled:
+        return Cancel()
+    if view.parked is not None:
+        return Wait((f"parked: {view.parked.reason}",))
+    if _point_of_no_return_passed(view):
+        return Advance(_forward(view), judged=True)
+    if view.rejected is not None:
+        return _send_back(view, view.rejected)
+    if view.stage in AGENT_STAGES and view.stage not in view.policy.agent_stages:
+        return Park(f"no agent is configured for {view.stage}: name one under agents in orchestrator.yml")
+    if view.stage in view.policy.agent_stages:
+        return _with_agent(view, now)
+    return _take_edge(view, now)
+
+
+def _forward(view: TaskView) -> Edge:
+    edge = forward_edge(view.stage)
+    assert edge is not None, "a live stage has an edge towards production"
+    return edge
+
+
+def _point_of_no_return_passed(view: TaskView) -> bool:
+    """In this visit the merge is known to have landed: the only way is forward."""
+    merge = view.confirmed(EffectKind.MERGE_PR)
+    return view.stage is Stage.DEPLOY_STAGING and merge is not None and merge.visit == view.visit
+
+
+def _with_agent(view: TaskView, now: datetime) -> Decision:
+    job = view.job
+    if job is None:
+        return _launch(view, now, Again(""))
+    match job.status:
+        case JobStatus.QUEUED:
+            return _launch_queued(view, job, now)
+        case JobStatus.RUNNING | JobStatus.FINISHED:
+            return _with_process(view, job, now)
+        case JobStatus.LOST:
+            return _launch(view, now, Again(f"The run before this one was lost: {job.detail}"))
+        case JobStatus.CANCELLED:
+            return Park("its job was cancelled while no STOP stands; retry to start it again")
+        case _:
+            assert_never(job.status)
+
+
+def _launch_queued(view: TaskView, job: JobView, now: datetime) -> Decision:
+    if job.dispatched_at is not None and now < job.dispatched_at + DISPATCH_PATIENCE:
+        return Wait((f"its agent is being started on {job.node}",), job.dispatched_at + DISPATCH_PATIENCE)
+    return _launch(view, now, None)
+
+
+def _launch(view: TaskView, now: datetime, again: Again | None) -> Decision:
+    reasons = list(_start_reasons(view, now))
+    if reasons:
+        return Wait(tuple(reasons), view.retry_not_before)
+    return Launch(view.stage, again)
+
+
+def _start_reasons(view: TaskView, now: datetime) -> Iterable[str]:
+    for scope in view.paused:
+        yield "everything is paused" if scope == "*" else f"project {scope} is paused"
+    if view.panic:
+        yield "panic: no new effect may be claimed"
+    for blocker in view.blocked_by:
+        yield f"blocked by {blocker}, which is neither done nor cancelled"
+    limit = view.policy.limits.runs_per_project
+    if view.project_runs >= limit:
+        yield f"{view.project_runs} agents run in {view.project}, at most {limit} may"
+    if view.retry_not_before is not None and now < view.retry_not_before:
+        yield f"it is tried again at {view.retry_not_before:%H:%M:%S} UTC"
+
+
+def _with_process(view: TaskView, job: JobView, now: datetime) -> Decision:
+    if job.outcome is not None:
+        return _after_run(view, job, job.outcome, now)
+    if job.exited_at is None:
+        since = "" if job.started_at is None else f" since {job.started_at:%H:%M:%S} UTC"
+        return Wait((f"its agent works on {job.node}{since}",))
+    return Finish(job.id, job.node or "")
+
+
+def _after_run(view: TaskView, job: JobView, outcome: Outcome, now: datetime) -> Decision:
+    match outcome:
+        case Outcome.VERDICT:
+            return _after_verdict(view, job.verdict, now)
+        case Outcome.NO_VERDICT | Outcome.KILLED | Outcome.TIMED_OUT | Outcome.SILENT:
+            return _again(
+                view, now, f"The run before this one ended without a verdict ({outcome}). {job.detail}".strip()
+            )
+        case Outcome.LOST | Outcome.STOPPED:
+            return _launch(view, now, Again(f"The run before this one was cut off ({outcome})."))
+        case Outcome.QUOTA | Outcome.RATE_LIMITED:
+            return Launch(view.stage, Again("", QUOTA_DELAY_S))
+        case Outcome.AUTH | Outcome.BAD_START:
+            return Park(f"its agent cannot start ({outcome}): {job.detail or 'see its log'}")
+        case _:
+            assert_never(outcome)
+
+
+def _after_verdict(view: TaskView, verdict: Verdict | None, now: datetime) -> Decision:
+    if verdict is None:
+        return _again(view, now, "The verdict of the run before this one could not be read.")
+    match verdict.kind:
+        case VerdictKind.PASS:
+            return _take_edge(view, now)
+        case VerdictKind.FAIL | VerdictKind.NEEDS_CHANGES:
+            return _send_back_or_again(view, now, describe(verdict))
+        case VerdictKind.BLOCKED:
+            return Park(f"its agent is blocked on {verdict.blocked_on}: {verdict.summary}")
+        case _:
+            assert_never(verdict.kind)
+
+
+def describe(verdict: Verdict) -> str:
+    """The verdict as evidence for the next agent and for people."""
+    lines = [f"{verdict.kind}: {verdict.summary}"]
+    for finding in verdict.findings:
+        place = "" if finding.file is None else f" ({finding.file}{'' if finding.line is None else f':{finding.line}'})"
+        lines.append(f"- {finding.severity}: {finding.title}{place}. {finding.detail}")
+    return "\n".join(lines)
+
+
+def _send_back_or_again(view: TaskView, now: datetime, reason: str) -> Decision:
+    return _again(view, now, reason) if roll_back_edge(view.stage) is None else _send_back(view, reason)
+
+
+def _again(view: TaskView, now: datetime, evidence: str) -> Decision:
+    """The same stage once more, while its attempts last."""
+    limit = view.policy.limits.attempts_per_stage
+    ended = 0 if view.job is None or view.job.status is not JobStatus.RUNNING else 1
+    attempts = view.counted_attempts + ended
+    if attempts >= limit:
+        return Park(f"{attempts} of {limit} attempts at {view.stage} are used up. Last: {evidence}")
+    return _launch(view, now, Again(evidence))
+
+
+def _send_back(view: TaskView, reason: str) -> Decision:
+    edge = roll_back_edge(view.stage)
+    if edge is None:
+        return Park(reason)
+    limit = view.policy.limits.roll_backs_per_task
+    if view.roll_backs >= limit:
+        return Park(f"{view.roll_backs} of {limit} roll backs are used up. Last: {reason}", _undo(view))
+    if view.stage in AFTER_MERGE:
+        return _after_failed_deploy(view, edge, reason)
+    if view.merged_sha is not None:
+        return Park(
+            f"merged outside as {view.merged_sha[:12]}, so it cannot go back to development. {reason} "
+            "Open a new work item for the mend, then stop this one."
+        )
+    return RollBack(edge, reason, _undo(view))
+
+
+def _undo(view: TaskView) -> tuple[EffectKind, ...]:
+    """A deploy of this visit's stage that failed is rolled back before the task goes or stands anywhere else."""
+    environments = {Stage.DEPLOY: "production", Stage.DEPLOY_STAGING: "staging"}
+    wanted = environments.get(view.stage)
+    newest = [one for one in view.deployments if one.environment == wanted][-1:]
+    failed = any(one.status is DeploymentStatus.FAILED for one in newest)
+    return (EffectKind.ROLL_BACK_DEPLOY,) if failed else ()
+
+
+def _after_failed_deploy(view: TaskView, edge: Edge, reason: str) -> Decision:
+    match view.policy.on_deploy_failure:
+        case OnDeployFailure.PARK:
+            return Park(f"{reason} The previous version is put back; mend it in a new work item.", _undo(view))
+        case OnDeployFailure.FIX_FORWARD:
+            return RollBack(edge, reason, _undo(view), new_branch=True)
+        case _:
+            assert_never(view.policy.on_deploy_failure)
+
+
+def _take_edge(view: TaskView, now: datetime) -> Decision:
+    edge = _forward(view)
+    newest = {result.gate: result for result in view.gate_results}.values()
+    failed = [one for one in newest if one.outcome is GateOutcome.FAIL]
+    if failed:
+        return _send_back_or_again(view, now, "\n".join(f"{one.gate} failed: {one.evidence}" for one in failed))
+    broken = _broken_gate(view)
+    if broken is not None:
+        return Park(broken)
+    reasons = list(_edge_reasons(view, edge))
+    waiting = [one for one in newest if _is_waited_for(one, view, now)]
+    if reasons or waiting:
+        return Wait(
+            (*reasons, *(f"{one.gate}: {one.evidence}" for one in waiting)),
+            min((one.not_before for one in waiting if one.not_before is not None), default=None),
+        )
+    return Advance(edge)
+
+
+def _edge_reasons(view: TaskView, edge: Edge) -> Iterable[str]:
+    if view.panic:
+        yield "panic: no new effect may be claimed"
+    limit = view.policy.concurrency
+    if edge.target is Stage.DEVELOPMENT and view.serial_load >= limit:
+        yield f"{view.serial_load} of {limit} items of {view.project} are between development and done"
+
+
+def _broken_gate(view: TaskView) -> str | None:
+    """A gate that could not run too often in this round is a matter for a person."""
+    limit = view.policy.limits.gate_errors
+    for gate in dict.fromkeys(one.gate for one in view.gate_results):
+        of_gate = [one for one in view.gate_results if one.gate == gate]
+        errors = [one for one in of_gate if one.outcome is GateOutcome.ERROR]
+        if len(errors) >= limit and of_gate[-1].outcome is GateOutcome.ERROR:
+            return f"{gate} could not run {len(errors)} times. Last: {errors[-1].evidence}"
+    return None
+
+
+def _is_waited_for(result: GateResultView, view: TaskView, now: datetime) -> bool:
+    if result.not_before is None or now >= result.not_before:
+        return False
+    if result.outcome is GateOutcome.ERROR:
+        return True
+    return result.outcome is GateOutcome.WAIT and result.at >= view.facts_at
