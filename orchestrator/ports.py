@@ -259,8 +259,9 @@ class Host(Probe, Protocol):
     def kill(self, owner: Owner, timeout_s: float) -> bool:
         """SIGKILL exactly that process (pidfd, identity re-checked) and see it dead; False when it could not be."""
 
-    def kill_group(self, pgid: int, timeout_s: float) -> bool:
-        """End a process group and see it empty; True also when it was empty already."""
+    def kill_group(self, pgid: int, timeout_s: float, leader_start_ticks: int | None = None) -> bool:
+        """End a process group and see it empty; True also when it was empty already, or when its leader's start
+        ticks show that the number was given to somebody else."""
 
     def free_bytes(self, path: Path) -> int: ...
 

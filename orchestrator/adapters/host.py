@@ -72,13 +72,21 @@ class LinuxHost:
             return True
         return not procfs.kill_and_wait([target], timeout_s)
 
-    def kill_group(self, pgid: int, timeout_s: float) -> bool:
+    def kill_group(self, pgid: int, timeout_s: float, leader_start_ticks: int | None = None) -> bool:
         """End every process of the group (SIGTERM, then SIGKILL after half of ``timeout_s``) and see it empty.
-        True also when it was empty already. Raises ValueError for this process's own group and for pid 1's."""
+
+        True also when it was empty already, or when ``leader_start_ticks`` shows that the number now belongs to
+        somebody else. Raises ValueError for this process's own group and for pid 1's.
+        """
         if pgid <= 1 or pgid == os.getpgrp():
             raise ValueError(f"process group {pgid} is not one to end from here")
+        if leader_start_ticks is not None and self._names_others(pgid, leader_start_ticks):
+            return True
         middle, end = time.monotonic() + timeout_s / 2, time.monotonic() + timeout_s
         return self._signal_group(pgid, signal.SIGTERM, middle) or self._signal_group(pgid, signal.SIGKILL, end)
+
+    def _names_others(self, pgid: int, leader_start_ticks: int) -> bool:
+        return not procfs.group_is_ours(pgid, leader_start_ticks)
 
     def _signal_group(self, pgid: int, signum: signal.Signals, deadline: float) -> bool:
         """Signal until the group is empty or the deadline passes: a member may fork while it is signalled."""
@@ -151,6 +159,13 @@ class PortableHost(LinuxHost):
                 return False
             time.sleep(_POLL_S)
         return True
+
+    def _names_others(self, pgid: int, leader_start_ticks: int) -> bool:
+        try:
+            seen = self.process(pgid)
+        except PermissionError:
+            return True
+        return seen is not None and abs(seen.start_ticks - leader_start_ticks) > _START_TOLERANCE
 
     def _group_runs(self, pgid: int) -> bool:
         return any(_is_running_member(one, pgid) for one in psutil.process_iter())

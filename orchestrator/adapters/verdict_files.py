@@ -92,10 +92,19 @@ def _read_raw(worktree: Path) -> bytes | InvalidVerdict:
         return InvalidVerdict((f"$: {VERDICT_PATH} is not a regular file: {error.strerror}",))
     finally:
         os.close(at)
-    with open(fd, "rb") as file:  # noqa: PTH123 - a descriptor, not a path
+    try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             return InvalidVerdict((f"$: {VERDICT_PATH} is not a regular file",))
-        return file.read(MAX_BYTES + 1)
+        return _read_at_most(fd, MAX_BYTES + 1)
+    finally:
+        os.close(fd)
+
+
+def _read_at_most(fd: int, limit: int) -> bytes:
+    content = b""
+    while len(content) < limit and (chunk := os.read(fd, limit - len(content))):
+        content += chunk
+    return content
 
 
 def _exclude_from_git(worktree: Path) -> None:

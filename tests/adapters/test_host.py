@@ -229,6 +229,16 @@ class TestKillGroup:
         child.wait()
         assert host.kill_group(child.pid, 1.0)
 
+    def test_a_group_number_that_was_given_to_somebody_else_is_left_alone(
+        self, host: LinuxHost, children: Children
+    ) -> None:
+        child = children.start()
+        ticks = owner_of(host, child.pid).start_ticks
+        assert host.kill_group(child.pid, 1.0, leader_start_ticks=ticks - 9)
+        assert is_running(child.pid)
+        assert host.kill_group(child.pid, 1.0, leader_start_ticks=ticks)
+        assert not is_running(child.pid)
+
     @pytest.mark.parametrize("group", [0, 1, os.getpgrp()])
     def test_our_own_group_and_that_of_init_are_refused(self, host: LinuxHost, group: int) -> None:
         with pytest.raises(ValueError, match="not one to end"):
