@@ -48,7 +48,7 @@ if ! { [ -x "$venv/bin/python" ] && new_enough "$venv/bin/python" && "$venv/bin/
 fi
 
 say "installing orchestrator into $venv ..."
-"$venv/bin/python" -m pip install --quiet --editable "$what" || {
+"$venv/bin/python" -m pip install -qq --editable "$what" || {
     say "error: pip could not install $what (its own message stands above)."
     say "remedy: check the network or the package index that pip is configured to use, then run the same command again."
     exit 1

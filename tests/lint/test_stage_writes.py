@@ -11,7 +11,7 @@ WRITES = [
     'text("update tasks set stage_seq = stage_seq + 1, stage = :to where id = :id and stage = :expected")',
     'text("""\n    UPDATE public.tasks AS t\n       SET updated_at = now(),\n           stage = :to\n """)',
     'text("UPDATE ONLY tasks SET (stage, stage_seq) = (:a, :b)")',
-    'text(f"UPDATE {schema}.tasks SET stage = {value}")',
+    'text(f"UPDATE {SCHEMA}.tasks SET stage = {VALUE}")',
     "update(schema.tasks).where(schema.tasks.c.id == 1).values(stage='done')",
     "sa.update(tasks).values({'stage': 'done'})",
     "update(tasks).values({tasks.c.stage: 'done'})",

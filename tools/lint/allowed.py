@@ -34,6 +34,8 @@ ENVIRONMENT_READERS: Final = {
 
 BROAD_CATCHERS: Final = {
     "orchestrator/cli/__init__.py": "the outermost line of a command",
+    "orchestrator/adapters/shim.py": "outermost line of a process: it must leave an exit record",
+    "orchestrator/adapters/shim_agent.py": "the child before exec: nothing may unwind into the shim",
     "tasks/base.py": "base class of the Celery tasks",
 }
 """Process edges: each logs and counts what it caught."""

@@ -59,8 +59,10 @@ PORTS: Final = {
     "AgentRuns": Port(
         ("agent_runs", "runs"),
         slow=_names("start stop"),
-        instant=_names("owner exit_record output_tail finished"),
+        instant=_names("owner exit_record output_tail finished acknowledge"),
     ),
+    "Prompts": Port(("prompts",), instant=_names("render render_repair")),
+    "VerdictFiles": Port(("verdict_files",), instant=_names("read")),
     "Deployer": Port(("deployer",), outward=_names("launch"), slow=_names("observe")),
     "Notifier": Port(("notifier",), outward=_names("send")),
     "Nudges": Port(("nudge",), slow=_names("drive launch_agent stop_agent finish_job finalize_deploys")),

@@ -15,6 +15,7 @@ from tools.lint.rules import (
     names,
     process_edges,
     sizes,
+    sql_text,
     stage_writes,
     transactions,
     vendors,
@@ -33,6 +34,7 @@ LAWS: Final[tuple[Rule, ...]] = (
     leases.check,
     clock.check,
     force_push.check,
+    sql_text.check,
 )
 """Laws of the architecture: for the code that is installed."""
 
