@@ -95,7 +95,8 @@ class GateResult:
     """What one gate said, bound to what it judged. ``evidence`` is shown to people and to the next agent.
 
     ``retry_after_s`` (seconds) goes with ``WAIT``; ``tree_sha`` is the tree of the merge result where the gate
-    judged that. ``reused`` marks a result found for the same gate, tree and configuration.
+    judged that. ``reused`` marks a result found for the same gate, tree and configuration; ``figure`` is what the
+    gate measured, where it measures (a line rate).
     """
 
     outcome: GateOutcome
@@ -106,6 +107,7 @@ class GateResult:
     config_digest: str = ""
     retry_after_s: float = 5.0
     reused: bool = False
+    figure: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,7 @@ class GateResultView:
     head_sha: str | None
     at: datetime
     not_before: datetime | None
+    figure: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,9 +32,9 @@ def record_if_epoch_holds(
     connection.execute(
         text(
             """INSERT INTO gate_results (task_id, project, visit, round, gate, outcome, evidence, head_sha, base_sha,
-              tree_sha, config_digest, reused, epoch, duration_s, not_before)
+              tree_sha, config_digest, reused, epoch, duration_s, figure, not_before)
             VALUES (:task, :project, :visit, :round, :gate, :outcome, :evidence, :head, :base, :tree, :digest,
-              :reused, :epoch, :duration,
+              :reused, :epoch, :duration, :figure,
               CASE WHEN CAST(:wait AS float) IS NOT NULL THEN clock_timestamp() + make_interval(secs => :wait) END)"""
         ),
         {
@@ -52,6 +52,7 @@ def record_if_epoch_holds(
             "reused": result.reused,
             "epoch": held.epoch,
             "duration": judged.duration_s,
+            "figure": result.figure,
             "wait": wait_s,
         },
     )
@@ -81,6 +82,7 @@ def _result(row: Row[tuple[object, ...]]) -> GateResult:
         tree_sha=row.tree_sha,
         config_digest=row.config_digest,
         reused=True,
+        figure=row.figure,
     )
 
 
@@ -91,6 +93,6 @@ def of_round(connection: Connection, task_id: int, visit: int, round_: int) -> S
         {"t": task_id, "v": visit, "r": round_},
     )
     return [
-        GateResultView(row.gate, GateOutcome(row.outcome), row.evidence, row.head_sha, row.at, row.not_before)
+        GateResultView(row.gate, GateOutcome(row.outcome), row.evidence, row.head_sha, row.at, row.not_before, row.figure)
         for row in rows
     ]

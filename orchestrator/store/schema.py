@@ -290,6 +290,7 @@ gate_results = Table(
     Column("reused", Boolean, nullable=False, server_default="false"),
     Column("epoch", BigInteger, nullable=False),
     Column("duration_s", Float, nullable=False, server_default="0"),
+    Column("figure", Float),
     _moment("not_before"),
     _moment("at", now=True),
     CheckConstraint(_one_of("outcome", GateOutcome), name="gate_outcome_is_known"),
