@@ -143,7 +143,10 @@ class RunningService:
             self.state = State.DONE
             self._report(f"{self.service.name} done ({time.monotonic() - self.started_at:.1f} s)")
             return
-        self._fail(f"ended by signal {-status}" if status < 0 else f"ended with status {status}")
+        what = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+        # Somebody ended it, or it left by itself: then its log says nothing about why.
+        told_to = status in (0, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
+        self._fail(what if told_to else f"{what}: {self.last_words}")
 
     def _fail(self, what: str) -> None:
         if time.monotonic() - self.started_at > STEADY_AFTER_S:
@@ -152,7 +155,7 @@ class RunningService:
         wait = backoff_s(self.failures)
         self.due_at = time.monotonic() + wait
         self.state = State.BACKOFF
-        self._report(f"{self.service.name} {what}; starting it again in {wait:g} s: {self.last_words}")
+        self._report(f"{self.service.name} {what}; starting it again in {wait:g} s")
 
     def _reap(self, process: subprocess.Popen[bytes]) -> int | None:
         """Exit status if it has ended, else None. Its group is killed before its pid is given back.
