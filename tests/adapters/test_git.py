@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -44,6 +45,21 @@ def commit(where: Path, files: Mapping[str, str], message: str = "change") -> st
     git(where, "add", "-A")
     git(where, "commit", "-q", "-m", message)
     return git(where, "rev-parse", "HEAD")
+
+
+def is_dead(pid: int) -> bool:
+    """Gone, or killed and not yet collected by whoever inherited it."""
+    try:
+        return ") Z " in Path(f"/proc/{pid}/stat").read_text()
+    except FileNotFoundError:
+        return True
+
+
+def wait_until(holds: Callable[[], bool], seconds: float = 10) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -514,6 +530,22 @@ def test_the_same_merge_built_on_another_node_is_the_same_commit(
     assert work.build_merge(head, base, "Merge") != work.build_merge(head, base, "Other effect")
 
 
+def test_a_merge_is_dated_by_its_newest_parent_so_that_its_name_does_not_depend_on_now(
+    work: GitWorkspaces, person: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tips = []
+    for moment in (1_700_000_000, 1_600_000_000):
+        monkeypatch.setenv("GIT_COMMITTER_DATE", f"{moment} +0530")
+        git(person, "checkout", "-q", "-B", f"b{moment}", "origin/main")
+        tips.append(commit(person, {f"{moment}.py": "x"}))
+        git(person, "push", "-q", "origin", f"b{moment}")
+    built = work.build_merge(*tips, "Merge")
+    assert isinstance(built, MergeCandidate)
+    work.publish("orch/one", built.commit_sha, None)
+    git(person, "fetch", "-q", "origin")
+    assert git(person, "log", "-1", "--format=%at %ct", built.commit_sha) == "1700000000 1700000000"
+
+
 def test_a_conflict_names_its_files(work: GitWorkspaces, person: Path) -> None:
     head, base = diverged(work, person, {"app.py": "theirs\n"}, {"app.py": "ours\n"})
     assert work.build_merge(head, base, "Merge") == MergeConflict(("app.py",))
@@ -668,12 +700,10 @@ def test_a_git_that_hangs_is_ended_with_its_children(
         f"sleep 300 & echo $! > {tmp_path}/pid\nwait\n"
     )
     slow.chmod(0o755)
-    monkeypatch.setattr(git_runner, "LOCAL_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(git_runner, "LOCAL_TIMEOUT_S", 1.5)
     with pytest.raises(TransientError, match="longer than"):
         make(environment={"PATH": f"{slow.parent}:{os.environ['PATH']}"}).fetch()
-    status = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
-    # Killed; whoever inherits it may not have collected it yet.
-    assert not status.exists() or ") Z " in status.read_text()
+    wait_until(lambda: is_dead(int((tmp_path / "pid").read_text())))
 
 
 def test_a_lock_outlives_its_owner_as_long_as_a_git_child_works(make: Maker, tmp_path: Path) -> None:

@@ -138,9 +138,6 @@ class Mirror:
         Git promises that fetching from a repository that somebody else controls runs nothing of it. Credentials are
         not in the environment of a local call.
         """
-        # An agent could put a link or a file here that leads to another repository.
-        if repository.is_symlink() or not repository.is_dir():
-            return None
         target = "refs/orchestrator/import"
         answer = self.run(
             *("-c", "fetch.fsckObjects=true", "-c", "maintenance.auto=false"),
