@@ -7,7 +7,7 @@ Every method is a current read or one write. Errors are the four kinds of ``doma
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.domain.configuration import AgentSpec, DeploySpec, ProjectConfig, RepositoryConfig
-from orchestrator.domain.ownership import Liveness, Owner, Probe
+from orchestrator.domain.ownership import ChildGroup, Liveness, Owner, Probe
 from orchestrator.domain.stages import Stage
 from orchestrator.domain.verdicts import InvalidVerdict, Verdict
 
@@ -413,6 +413,12 @@ class Deployer(Protocol):
 
     def observe(self, spec: DeploySpec) -> Observation: ...
 
+    def command_state(self, deployment_id: int) -> CommandState:
+        """What this node knows of that deployment's command, which may outlive its deployer."""
+
+    def end_command(self, deployment_id: int) -> bool:
+        """End that command on this node and see it dead; True also when it had ended. Only for a dead deployer."""
+
 
 # --- people ----------------------------------------------------------------------------------------------
 
@@ -467,3 +473,11 @@ class ProjectPorts:
     workspaces: Workspaces
     repository: RepositoryConfigs
     deployer: Deployer
+
+
+class ChildRunners(Protocol):
+    """Makes a ``ChildRunner`` for one lease."""
+
+    def __call__(self, announce: Callable[[ChildGroup | None], bool]) -> ChildRunner:
+        """``announce`` writes the group to the lease before the command starts (False: the lease is gone, do not
+        start it), and None after it was seen ended."""

@@ -96,6 +96,7 @@ tasks = Table(
     Column("merged_by_hand", Boolean, nullable=False, server_default="false"),
     Column("stop_requested_by", Text),
     _moment("stop_requested_at"),
+    _moment("stop_acknowledged_at"),
     Column("parked_reason", Text),
     _moment("parked_at"),
     Column("approved_by", Text),
