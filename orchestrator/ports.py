@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from orchestrator.domain.configuration import AgentSpec, DeploySpec, ProjectConfig, RepositoryConfig
+from orchestrator.domain.deploy_repair import CommandState
 from orchestrator.domain.ownership import ChildGroup, Liveness, Owner, Probe
 from orchestrator.domain.stages import Stage
 from orchestrator.domain.verdicts import InvalidVerdict, Verdict

@@ -30,24 +30,34 @@ class CommandState(StrEnum):
 class UnfinishedDeploy:
     """One row as the finalizer sees it. Times in seconds, by the database's clock; None: it did not happen.
 
-    ``is_next``: nothing else runs or waits before it in its environment. ``deployer`` and ``command`` are looked at for
-    a running row only.
+    ``is_next``: nothing else runs or waits before it in its environment.
     """
 
     status: DeploymentStatus
     is_next: bool
     launched_s: float | None
-    running_s: float | None
-    deployer: Liveness = Liveness.UNKNOWN
-    command: CommandState = CommandState.UNKNOWN
+    deployer: Liveness
 
 
 @dataclass(frozen=True, slots=True)
-class DeployLimits:
-    """How long the command may run, and how long after the start the version may stay silent; seconds."""
+class DeadDeploy:
+    """A running row whose deployer is proven dead. Limits in seconds: how long its command may run, and how long after
+    the start its version may stay silent."""
 
+    sha: str
+    running_s: float
+    command: CommandState
     timeout_s: float
     health_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What answers in the environment now."""
+
+    version: str | None
+    healthy: bool
+    detail: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,11 @@ class Leave:
 @dataclass(frozen=True, slots=True)
 class LaunchAgain:
     """Start a deployer; a second one loses the row and leaves."""
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Its deployer is dead: look after what it left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +96,14 @@ class Finish:
     evidence: str
 
 
-def repair(deploy: UnfinishedDeploy, limits: DeployLimits) -> Leave | LaunchAgain | EndCommand | Look:
-    """The next step for one row."""
+def repair(deploy: UnfinishedDeploy) -> Leave | LaunchAgain | TakeOver:
+    """The next step for one row. Only proof of death takes a running one over, never its age."""
     match deploy.status:
         case DeploymentStatus.REQUESTED:
             return _repair_requested(deploy)
         case DeploymentStatus.RUNNING:
-            return _repair_running(deploy, limits)
+            dead = deploy.deployer is Liveness.DEAD
+            return TakeOver() if dead else Leave(f"its deployer is {deploy.deployer}")
         case (
             DeploymentStatus.SUCCEEDED
             | DeploymentStatus.FAILED
@@ -107,36 +123,21 @@ def _repair_requested(deploy: UnfinishedDeploy) -> Leave | LaunchAgain:
     return LaunchAgain()
 
 
-def _repair_running(deploy: UnfinishedDeploy, limits: DeployLimits) -> Leave | EndCommand | Look:
-    if deploy.deployer is not Liveness.DEAD:
-        return Leave(f"its deployer is {deploy.deployer}")
-    if deploy.command is not CommandState.RUNNING:
+def take_over(dead: DeadDeploy) -> Leave | EndCommand | Look:
+    """What is done before the look: a command that may still end well is waited for, within its own limit."""
+    if dead.command is not CommandState.RUNNING:
         return Look()
-    if (deploy.running_s or 0.0) < limits.timeout_s:
+    if dead.running_s < dead.timeout_s:
         return Leave("its deployer is dead, but the command still runs and may end well")
     return EndCommand()
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """What answers in the environment now."""
-
-    version: str | None
-    healthy: bool
-    detail: str
-
-
-def judge(deploy: UnfinishedDeploy, limits: DeployLimits, sha: str, seen: Seen) -> Finish | Leave:
-    """What the look means for a running row whose deployer is dead.
-
-    A version that may still be coming up is waited for as long as a living deployer would at most have.
-    """
-    if seen.version == sha and seen.healthy:
-        return Finish(True, seen.version, "its deployer died; the version answers and is healthy")
-    coming_up = deploy.command is not CommandState.NOT_STARTED and (deploy.running_s or 0.0) < limits.health_timeout_s
-    if coming_up:
+def judge(dead: DeadDeploy, seen: Seen) -> Finish | Leave:
+    """What the look means. A version that may still be coming up is waited for, within the limit."""
+    if seen.version == dead.sha and seen.healthy:
+        return Finish(True, seen.version, f"its deployer died; the version answers and is healthy: {seen.detail}")
+    if dead.command is not CommandState.NOT_STARTED and dead.running_s < dead.health_timeout_s:
         return Leave("its deployer is dead; the version may still be coming up")
-    answer = seen.version or "nothing"
     health = "healthy" if seen.healthy else "not healthy"
-    why = f"its deployer died (command: {deploy.command}); {answer} answers, {health}: {seen.detail}"
-    return Finish(False, seen.version, why)
+    answers = f"{seen.version or 'nothing'} answers, {health}: {seen.detail}"
+    return Finish(False, seen.version, f"its deployer died, its command: {dead.command}; {answers}")

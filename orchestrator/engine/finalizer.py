@@ -30,9 +30,11 @@ from orchestrator.domain.deploy_repair import (
     repair,
     take_over,
 )
+from orchestrator.domain.errors import ConfigurationError
 from orchestrator.domain.ownership import Committed, Liveness, LostRace
 from orchestrator.domain.stages import Actor
 from orchestrator.domain.views import DeploymentStatus
+from orchestrator.engine.context import Engine
 from orchestrator.ports import Deployer, DeployRequest, Host, Nudges
 from orchestrator.store import counters, deployments
 from orchestrator.store.database import Store
@@ -46,13 +48,32 @@ UNITS_A_PASS: Final = 50
 @dataclass(frozen=True, slots=True)
 class FinalizerParts:
     """``spec_of(project, environment)`` reads the deploy configuration from the base branch and raises
-    ConfigurationError where there is none; ``deployer_of(driver)`` gives the adapter of a driver."""
+    ConfigurationError where there is none; ``deployer_of(project)`` gives the project's deployer."""
 
     store: Store
     host: Host
     nudges: Nudges
     spec_of: Callable[[str, str], DeploySpec]
     deployer_of: Callable[[str], Deployer]
+
+
+def finalizer_parts(engine: Engine) -> FinalizerParts:
+    """The parts of an engine that this pass needs."""
+
+    def spec_of(project: str, environment: str) -> DeploySpec:
+        ports = engine.project(project)
+        spec = ports.repository.at(ports.workspaces.base_tip()).deploys.get(environment)
+        if spec is None:
+            raise ConfigurationError(f".orchestrator.yml of {project}: deploys: has no environment {environment}")
+        return spec
+
+    return FinalizerParts(
+        store=engine.store,
+        host=engine.host,
+        nudges=engine.nudges,
+        spec_of=spec_of,
+        deployer_of=lambda project: engine.project(project).deployer,
+    )
 
 
 class Step(StrEnum):
@@ -138,14 +159,14 @@ def _launch(parts: FinalizerParts, row: Deployment) -> FinalizerUnit:
         marked = deployments.mark_launched(connection, row.id)
     if isinstance(marked, LostRace):
         return FinalizerUnit(row.id, Step.LOST_RACE, marked.why)
-    deployer = parts.deployer_of(spec.driver)
+    deployer = parts.deployer_of(row.project)
     deployer.launch(DeployRequest(row.id, row.project, row.environment, row.sha, row.image, spec))
     return FinalizerUnit(row.id, Step.LAUNCHED, "no deployer came for it")
 
 
 def _take_over(parts: FinalizerParts, row: Deployment) -> FinalizerUnit:
     spec = parts.spec_of(row.project, row.environment)
-    deployer = parts.deployer_of(spec.driver)
+    deployer = parts.deployer_of(row.project)
     dead = DeadDeploy(
         sha=row.sha,
         running_s=_seconds(row.started_at, row) or 0.0,
@@ -174,7 +195,7 @@ def _command_state(parts: FinalizerParts, deployer: Deployer, row: Deployment) -
 
 
 def _look(parts: FinalizerParts, row: Deployment, spec: DeploySpec, dead: DeadDeploy) -> FinalizerUnit:
-    seen = parts.deployer_of(spec.driver).observe(spec)
+    seen = parts.deployer_of(row.project).observe(spec)
     verdict = judge(dead, Seen(seen.version, seen.healthy, seen.detail))
     if isinstance(verdict, Leave):
         return FinalizerUnit(row.id, Step.LEFT, verdict.why)

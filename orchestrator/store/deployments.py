@@ -176,24 +176,25 @@ def last_succeeded(connection: Connection, project: str, environment: str) -> De
 
 def mark_launched(connection: Connection, deployment_id: int) -> Committed | LostRace:
     """A deployer is about to be started for this row. Lost race: it is no longer requested."""
-    return _change_requested(connection, deployment_id, "launched_at = clock_timestamp()")
+    statement = "UPDATE deployments SET launched_at = clock_timestamp() WHERE id = :id AND status = 'requested'"
+    return _if_requested(connection, statement, deployment_id)
 
 
 def mark_not_launched(connection: Connection, deployment_id: int) -> Committed | LostRace:
     """The deployer left without winning, because the environment is taken: start another one when it is free."""
-    return _change_requested(connection, deployment_id, "launched_at = NULL")
+    statement = "UPDATE deployments SET launched_at = NULL WHERE id = :id AND status = 'requested'"
+    return _if_requested(connection, statement, deployment_id)
 
 
 def revoke(connection: Connection, deployment_id: int) -> Committed | LostRace:
     """Make it impossible: a deployer that comes later leaves. Lost race: running or over, nothing is written."""
-    change = "status = 'revoked', finished_at = clock_timestamp()"
-    return _change_requested(connection, deployment_id, change)
+    statement = """UPDATE deployments SET status = 'revoked', finished_at = clock_timestamp()
+      WHERE id = :id AND status = 'requested'"""
+    return _if_requested(connection, statement, deployment_id)
 
 
-def _change_requested(connection: Connection, deployment_id: int, change: str) -> Committed | LostRace:
-    done = connection.execute(
-        text(f"UPDATE deployments SET {change} WHERE id = :id AND status = 'requested'"), {"id": deployment_id}
-    )
+def _if_requested(connection: Connection, statement: str, deployment_id: int) -> Committed | LostRace:
+    done = connection.execute(text(statement), {"id": deployment_id})
     return Committed() if done.rowcount else LostRace("the deployment is no longer requested")
 
 

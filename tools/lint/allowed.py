@@ -23,6 +23,10 @@ OUTWARD_EXCEPTIONS: Final = {
         "orchestrator/engine/agents.py",
         "publish",
     ): "the agent's commits go to its own branch: conditional, no ledger",
+    (
+        "orchestrator/engine/finalizer.py",
+        "launch",
+    ): "starts the deployer of a row that was claimed before; the row lets one of them win",
 }
 """(place, method) -> reason."""
 
@@ -37,6 +41,7 @@ BROAD_CATCHERS: Final = {
     "orchestrator/adapters/shim.py": "outermost line of a process: it must leave an exit record",
     "orchestrator/adapters/shim_agent.py": "the child before exec: nothing may unwind into the shim",
     "tasks/base.py": "base class of the Celery tasks",
+    "orchestrator/engine/finalizer.py": "a unit of a sweep",
 }
 """Process edges: each logs and counts what it caught."""
 

@@ -63,7 +63,7 @@ PORTS: Final = {
     ),
     "Prompts": Port(("prompts",), instant=_names("render render_repair")),
     "VerdictFiles": Port(("verdict_files",), instant=_names("read")),
-    "Deployer": Port(("deployer",), outward=_names("launch"), slow=_names("observe")),
+    "Deployer": Port(("deployer",), outward=_names("launch"), slow=_names("observe end_command"), instant=_names("command_state")),
     "Notifier": Port(("notifier",), outward=_names("send")),
     "Nudges": Port(("nudge",), slow=_names("drive launch_agent stop_agent finish_job finalize_deploys")),
     "RepositoryConfigs": Port(("repository_configs", "configs"), slow=_names("at")),
