@@ -63,14 +63,24 @@ def test_a_python_that_cannot_make_a_venv_is_named_with_its_remedy(programs: Pat
 
 
 def test_an_install_that_failed_leaves_no_stamp(programs: Path) -> None:
-    venv_python = f'mkdir -p "$3/bin"; printf "#!{BASH}\\nexit 1\\n" >"$3/bin/python"; chmod +x "$3/bin/python"'
-    _program(programs / "python3", f'[ "$2" = venv ] && {{ {venv_python}; }}; exit 0')
-    for name in ("mkdir", "chmod", "rm", "touch"):
-        (programs / name).symlink_to(f"/bin/{name}")
+    _python_whose_pip_exits(programs, 1)
     done = _install(programs)
     assert done.returncode == 1
     assert "pip could not install nothing" in done.stderr
     assert not (programs.parent / "stamp").exists()
+
+
+def test_an_install_that_worked_leaves_its_stamp(programs: Path) -> None:
+    _python_whose_pip_exits(programs, 0)
+    assert _install(programs).returncode == 0
+    assert (programs.parent / "stamp").exists()
+
+
+def _python_whose_pip_exits(programs: Path, code: int) -> None:
+    venv_python = f'mkdir -p "$3/bin"; printf "#!{BASH}\\nexit {code}\\n" >"$3/bin/python"; chmod +x "$3/bin/python"'
+    _program(programs / "python3", f'[ "$2" = venv ] && {{ {venv_python}; }}; exit 0')
+    for name in ("mkdir", "chmod", "rm", "touch"):
+        (programs / name).symlink_to(f"/bin/{name}")
 
 
 def test_this_python_is_one_it_would_take() -> None:

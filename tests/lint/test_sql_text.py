@@ -21,6 +21,7 @@ from tests.lint.judging import codes
         'def change(what: str):\n    text(f"UPDATE jobs SET {what}")',
         'guard = "a" if x else x\ntext(f"DELETE FROM jobs WHERE {guard}")',
         'def f():\n    if x:\n        return x\n    return ""\ntext(f"DELETE FROM jobs WHERE {f()}")',
+        'key = "id"\ndef f(key: str):\n    text(f"DELETE FROM jobs WHERE {key}")',
         'for key in keys:\n    text(f"DELETE FROM jobs WHERE {key}")',
         'a = a + "x"\ntext(f"DELETE FROM jobs WHERE {a}")',
     ],
