@@ -56,6 +56,7 @@ def test_waiting_after_the_transaction_passes(wait: str) -> None:
         "with open('x') as f:\n    subprocess.run(['git'], stdout=f)\n",
         "def look(forge: Forge) -> None:\n    forge.pull_request(1)\n",
         "with engine.begin() as c:\n    host.myself()\n",
+        "from orchestrator.store import local_forge\nwith engine.begin() as c:\n    local_forge.statuses(c, sha)\n",
     ],
 )
 def test_what_does_not_wait_in_a_transaction_passes(code: str) -> None:

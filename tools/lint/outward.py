@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from tools.lint.source import called_name, receiver
+from tools.lint.source import Source, called_name, receiver
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,9 @@ PORTS: Final = {
     ),
     "Prompts": Port(("prompts",), instant=_names("render render_repair")),
     "VerdictFiles": Port(("verdict_files",), instant=_names("read")),
-    "Deployer": Port(("deployer",), outward=_names("launch"), slow=_names("observe end_command"), instant=_names("command_state")),
+    "Deployer": Port(
+        ("deployer",), outward=_names("launch"), slow=_names("observe end_command"), instant=_names("command_state")
+    ),
     "Notifier": Port(("notifier",), outward=_names("send")),
     "Nudges": Port(("nudge",), slow=_names("drive launch_agent stop_agent finish_job finalize_deploys")),
     "RepositoryConfigs": Port(("repository_configs", "configs"), slow=_names("at")),
@@ -76,20 +78,20 @@ UNMISTAKABLE: Final = _names(
 """Names that only a port method has, whatever it is called on; others need a receiver that says the port."""
 
 
-def outward_method(call: ast.Call) -> str | None:
+def outward_method(call: ast.Call, source: Source) -> str | None:
     """``Forge.merge_pull_request`` when the call writes to the outside world through a port, else None."""
-    return _port_method(call, lambda port: port.outward)
+    return _port_method(call, source, lambda port: port.outward)
 
 
-def slow_method(call: ast.Call) -> str | None:
+def slow_method(call: ast.Call, source: Source) -> str | None:
     """The port method when the call waits for something that is not the database, else None."""
-    return _port_method(call, lambda port: port.outward | port.slow)
+    return _port_method(call, source, lambda port: port.outward | port.slow)
 
 
-def _port_method(call: ast.Call, chosen: Callable[[Port], frozenset[str]]) -> str | None:
+def _port_method(call: ast.Call, source: Source, chosen: Callable[[Port], frozenset[str]]) -> str | None:
     name, on = called_name(call), receiver(call).lower()
-    if not on or on == "super":
-        return None
+    if not on or on == "super" or source.qualified(call.func).startswith("orchestrator.store."):
+        return None  # the statements of the built-in tracker and forge are called as what they serve
     for title, port in PORTS.items():
         if name in chosen(port) and (name in UNMISTAKABLE or _says(on, port)):
             return f"{title}.{name}"

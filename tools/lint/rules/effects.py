@@ -21,7 +21,7 @@ CODE: Final = "ORC002"
 
 def check(source: Source) -> Iterator[Finding]:
     for call in calls(source.tree):
-        method = outward_method(call)
+        method = outward_method(call, source)
         if method and not _may_call(source, called_name(call)):
             yield source.finding(
                 call,

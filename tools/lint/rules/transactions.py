@@ -70,5 +70,5 @@ def _waits_for(call: ast.Call, source: Source) -> str | None:
         return f"{name}()"
     if isinstance(call.func, ast.Attribute) and called_name(call) in _SENDS_MESSAGE:
         return f"{dotted(call.func)}() sends a message"
-    method = slow_method(call)
+    method = slow_method(call, source)
     return f"{method}()" if method else None
