@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from orchestrator.domain.configuration import RepositoryConfig
 from orchestrator.domain.views import GateResult, TaskView
-from orchestrator.ports import ChildRunner, MergeCandidate, ProjectPorts
+from orchestrator.ports import ChildRunner, MergeCandidate, MergeConflict, ProjectPorts
 from orchestrator.store.database import Store
 
 
@@ -16,7 +16,8 @@ class GateContext:
     """One task at one edge, under its lease.
 
     ``base_sha``: tip of the base branch as fetched for this pass. ``repository``: configuration read from that
-    commit. ``candidate``: the merge of (base, head) that the lane's gates judge; None outside the lane.
+    commit. ``candidate``: the merge of (base, head) that the lane's gates judge; None outside the lane, and where a
+    machine cannot build it: then ``conflict`` says why.
     """
 
     view: TaskView
@@ -26,6 +27,7 @@ class GateContext:
     candidate: MergeCandidate | None
     children: ChildRunner
     store: Store
+    conflict: MergeConflict | None = None
 
 
 Gate = Callable[[GateContext], GateResult]
