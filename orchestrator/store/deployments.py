@@ -19,6 +19,7 @@ from orchestrator.domain.ownership import Committed, LostRace, Owner
 from orchestrator.domain.views import DeploymentStatus
 from orchestrator.store.owners import owner_values, read_owner
 from orchestrator.store.schema import OWNER_FIELDS
+from orchestrator.store.texts import storable
 
 DEPLOY: Final = "deploy"
 ROLL_BACK: Final = "roll_back"
@@ -258,8 +259,8 @@ def finish(
         {
             "id": deployment_id,
             "s": status,
-            "o": observed_sha,
-            "d": detail[:_LONGEST_DETAIL],
+            "o": None if observed_sha is None else storable(observed_sha),
+            "d": storable(detail)[:_LONGEST_DETAIL],
             **(owner_values(owner) if owner else {}),
         },
     )
