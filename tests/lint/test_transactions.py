@@ -54,6 +54,7 @@ def test_waiting_after_the_transaction_passes(wait: str) -> None:
         "with engine.begin() as c:\n    c.execute(select(1))\n    subprocess_count = len(subprocesses)\n",
         "with engine.begin() as c:\n    def later() -> None:\n        subprocess.run(['git'])\n",
         "with open('x') as f:\n    subprocess.run(['git'], stdout=f)\n",
+        "from orchestrator.store import tasks\nwith engine.begin() as c:\n    tasks.delay(c, 1, 10.0)\n",
         "def look(forge: Forge) -> None:\n    forge.pull_request(1)\n",
         "with engine.begin() as c:\n    host.myself()\n",
         "from orchestrator.store import local_forge\nwith engine.begin() as c:\n    local_forge.statuses(c, sha)\n",

@@ -40,6 +40,8 @@ BROAD_CATCHERS: Final = {
     "orchestrator/cli/__init__.py": "the outermost line of a command",
     "orchestrator/adapters/shim.py": "outermost line of a process: it must leave an exit record",
     "orchestrator/adapters/shim_agent.py": "the child before exec: nothing may unwind into the shim",
+    "orchestrator/engine/reaper.py": "a unit of a sweep: one bad row does not stop the rest",
+    "orchestrator/engine/reconciler.py": "a unit of a sweep: one bad row does not stop the rest",
     "tasks/base.py": "base class of the Celery tasks",
     "orchestrator/engine/finalizer.py": "a unit of a sweep",
 }

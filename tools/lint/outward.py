@@ -90,8 +90,9 @@ def slow_method(call: ast.Call, source: Source) -> str | None:
 
 def _port_method(call: ast.Call, source: Source, chosen: Callable[[Port], frozenset[str]]) -> str | None:
     name, on = called_name(call), receiver(call).lower()
+    # The statements of the built-in tracker and forge are called as what they serve.
     if not on or on == "super" or source.qualified(call.func).startswith("orchestrator.store."):
-        return None  # the statements of the built-in tracker and forge are called as what they serve
+        return None
     for title, port in PORTS.items():
         if name in chosen(port) and (name in UNMISTAKABLE or _says(on, port)):
             return f"{title}.{name}"

@@ -66,6 +66,8 @@ def _is_given_transaction(function: FunctionNode) -> bool:
 
 def _waits_for(call: ast.Call, source: Source) -> str | None:
     name = source.qualified(call.func)
+    if name.startswith("orchestrator.store."):
+        return None  # statements: they are what the transaction is for
     if name.startswith(_SLOW_MODULES) or name in _SLOW_FUNCTIONS:
         return f"{name}()"
     if isinstance(call.func, ast.Attribute) and called_name(call) in _SENDS_MESSAGE:
