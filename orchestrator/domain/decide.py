@@ -100,7 +100,7 @@ class Park:
 
 @dataclass(frozen=True, slots=True)
 class Cancel:
-    """A STOP request stands: end everything of this task and go to ``cancelled``."""
+    """A STOP request stands: end everything of this task and go to ``cancelled``; there, tell people with proof."""
 
 
 Decision = Wait | Launch | Finish | Advance | RollBack | Park | Cancel
@@ -109,7 +109,8 @@ Decision = Wait | Launch | Finish | Advance | RollBack | Park | Cancel
 def decide(view: TaskView, now: datetime) -> Decision:
     """What the task does next, as seen in ``view`` at ``now``."""
     if is_terminal(view.stage):
-        return Wait((f"it is {view.stage}",))
+        told = view.stage is not Stage.CANCELLED or view.stop_acknowledged
+        return Wait((f"it is {view.stage}",)) if told else Cancel()
     if view.stop is not None and view.stop_enabled:
         return Cancel()
     if view.parked is not None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from functools import partial
 from typing import Final, Protocol
@@ -234,3 +234,16 @@ class _Check(Protocol):
     """What one value must be; the errors, each with the path it was called with."""
 
     def __call__(self, path: str, value: object, /) -> list[str]: ...
+
+
+def as_document(verdict: Verdict) -> dict[str, object]:
+    """The verdict in the form it was filed in, as it is stored; ``parse`` reads it back."""
+    return {
+        "schema": "verdict/1",
+        "run_id": verdict.run_id,
+        "verdict": str(verdict.kind),
+        "summary": verdict.summary,
+        "findings": [{**asdict(one), "severity": str(one.severity)} for one in verdict.findings],
+        "artifacts": [asdict(one) for one in verdict.artifacts],
+        "blocked_on": verdict.blocked_on,
+    }

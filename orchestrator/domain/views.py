@@ -205,6 +205,7 @@ class TaskView:
     pull_request: int | None
     merged_sha: str | None
     stop: StopRequest | None
+    stop_acknowledged: bool
     stop_enabled: bool
     parked: Parked | None
     paused: tuple[str, ...]

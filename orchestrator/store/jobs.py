@@ -187,6 +187,18 @@ def add_run(connection: Connection, job_id: int, run: NewRun) -> Committed | Los
     return Committed() if done.rowcount else LostRace("that turn was begun already")
 
 
+def begin_repair(connection: Connection, job_id: int, run: NewRun) -> Committed | LostRace:
+    """Begin the job's repair turn: it has a process again, so its exit is taken back. Lost race: begun, or ended."""
+    done = connection.execute(
+        text(
+            """UPDATE jobs SET exited_at = NULL, exit_code = NULL
+            WHERE id = :id AND status = 'running' AND settled_at IS NULL"""
+        ),
+        {"id": job_id},
+    )
+    return add_run(connection, job_id, run) if done.rowcount else LostRace("the job is no longer running")
+
+
 def adopt_run(connection: Connection, run_id: str, owner: Owner) -> Committed | LostRace:
     """Write down the shim's identity. Lost race: it is known already."""
     done = connection.execute(

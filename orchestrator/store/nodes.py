@@ -98,6 +98,18 @@ def set_draining(connection: Connection, node: str, draining: bool) -> Committed
     return Committed() if done.rowcount else LostRace("no such node")
 
 
+def choose(connection: Connection, task_id: int, *, here: str) -> str:
+    """Where the task's next agent is to start: the node that has its worktree, unless that takes nothing new."""
+    kept = connection.execute(
+        text(
+            """SELECT n.node FROM tasks t JOIN nodes n ON n.node = t.worktree_node
+            WHERE t.id = :t AND n.lost_at IS NULL AND NOT n.draining"""
+        ),
+        {"t": task_id},
+    ).scalar_one_or_none()
+    return here if kept is None else str(kept)
+
+
 def all_nodes(connection: Connection) -> list[Node]:
     rows = connection.execute(text(f"SELECT {_COLUMNS} FROM nodes ORDER BY node"))
     return [Node(**row._mapping) for row in rows]

@@ -50,6 +50,7 @@ def read(connection: Connection, task_id: int, policy: Policy, *, stop_enabled: 
         pull_request=row.pull_request,
         merged_sha=row.merged_sha,
         stop=None if row.stop_requested_at is None else StopRequest(row.stop_requested_by, row.stop_requested_at),
+        stop_acknowledged=row.stop_acknowledged_at is not None,
         stop_enabled=stop_enabled,
         parked=None if row.parked_at is None else Parked(row.parked_reason, row.parked_at),
         paused=tuple(one.scope for one in levers if one.name == "pause" and one.scope in ("*", row.project)),

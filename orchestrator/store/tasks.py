@@ -134,6 +134,49 @@ def request_stop(connection: Connection, task_id: int, by: str) -> Committed | L
     return Committed()
 
 
+def withdraw_stop(connection: Connection, task_id: int) -> None:
+    """The STOP came too late: a production deploy had begun. The request is taken back; history keeps it."""
+    connection.execute(
+        text(
+            """UPDATE tasks SET stop_requested_by = NULL, stop_requested_at = NULL, facts_at = clock_timestamp()
+            WHERE id = :t"""
+        ),
+        {"t": task_id},
+    )
+
+
+def acknowledge_stop(connection: Connection, task_id: int) -> None:
+    """People were told that the task is cancelled; from here on nothing of it lands outside."""
+    connection.execute(
+        text(
+            """UPDATE tasks SET stop_acknowledged_at = clock_timestamp()
+            WHERE id = :t AND stage = 'cancelled' AND stop_acknowledged_at IS NULL"""
+        ),
+        {"t": task_id},
+    )
+
+
+def stop_proof(connection: Connection, task_id: int) -> list[str]:
+    """What STOP saw and did, a line each: processes seen dead, effects withdrawn or done, what was kept."""
+    rows = connection.execute(
+        text(
+            """SELECT kind, detail FROM events WHERE task_id = :t AND id >= coalesce(
+              (SELECT max(id) FROM events WHERE task_id = :t AND kind = 'stop.requested'), 0) ORDER BY id"""
+        ),
+        {"t": task_id},
+    )
+    return [line for row in rows for line in _proof_lines(row.kind, row.detail)]
+
+
+def _proof_lines(kind: str, detail: dict[str, object]) -> list[str]:
+    if kind == "stop.killed":
+        proof = detail.get("proof")
+        return [str(line) for line in proof] if isinstance(proof, list) else []
+    if kind in ("effect.revoked", "effect.confirmed", "stop.kept"):
+        return [f"{kind.replace('.', ' ')}: {detail.get('kind')} {detail.get('target', detail.get('why', ''))}"]
+    return []
+
+
 def record_pull_request_if_epoch_holds(connection: Connection, held: HeldLease, number: int) -> Committed | LostRace:
     """The pull request of the task's branch is known."""
     if leases.lock_if_epoch_holds(connection, held) is None:
@@ -161,6 +204,20 @@ def set_worktree_node(connection: Connection, task_id: int, node: str | None) ->
 def worktree_node(connection: Connection, task_id: int) -> str | None:
     found = connection.execute(text("SELECT worktree_node FROM tasks WHERE id = :t"), {"t": task_id}).scalar_one()
     return None if found is None else str(found)
+
+
+def words(connection: Connection, task_id: int) -> tuple[str, str]:
+    """Title and body of the work item as last read from the tracker: untrusted text."""
+    row = connection.execute(text("SELECT title, body FROM tasks WHERE id = :t"), {"t": task_id}).one()
+    return row.title, row.body
+
+
+def delay(connection: Connection, task_id: int, seconds: float) -> None:
+    """Start nothing for this task before so many seconds have passed."""
+    connection.execute(
+        text("UPDATE tasks SET retry_not_before = clock_timestamp() + make_interval(secs => :s) WHERE id = :t"),
+        {"t": task_id, "s": seconds},
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,212 @@
+"""The only place that builds adapters and the store, from settings and the operator's configuration."""
+
+from __future__ import annotations
+
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import entry_points
+from pathlib import Path
+from time import sleep
+from typing import Final
+
+from orchestrator.adapters import verdict_files
+from orchestrator.adapters.agent_runs import LocalAgentRuns
+from orchestrator.adapters.agents import prompts
+from orchestrator.adapters.agents.command import CommandAgent
+from orchestrator.adapters.children import LeasedChildren
+from orchestrator.adapters.deployers.by_driver import deployers_here
+from orchestrator.adapters.forges.local import LocalForge
+from orchestrator.adapters.git.workspaces import GitWorkspaces
+from orchestrator.adapters.host import LinuxHost
+from orchestrator.adapters.notifiers.log import LogNotifier
+from orchestrator.adapters.notifiers.telegram import TelegramNotifier
+from orchestrator.adapters.trackers.local import LocalTracker
+from orchestrator.domain.configuration import OperatorConfig, ProjectConfig
+from orchestrator.domain.errors import ConfigurationError
+from orchestrator.domain.ownership import ChildGroup, Owner
+from orchestrator.engine.context import Engine
+from orchestrator.ports import AgentCli, ChildRunner, Deployer, Forge, Host, Notifier, Nudges, ProjectPorts, Tracker
+from orchestrator.project_config import GitRepositoryConfigs, LastGood, operator_config_file
+from orchestrator.settings import Settings
+from orchestrator.store import nodes
+from orchestrator.store.database import Store, connect
+
+_PLUGINS: Final = "orchestrator.{}"
+"""Entry-point groups by which others add adapters: orchestrator.trackers, .forges, .agents, .notifiers."""
+
+
+class SystemClock:
+    """Time of this machine."""
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        sleep(seconds)
+
+
+def build_store(settings: Settings, *, pool_size: int = 1) -> Store:
+    """The store of these settings. Raises ConfigurationError when no database is named."""
+    if settings.database_url is None:
+        raise ConfigurationError(
+            "ORCH_DATABASE_URL: is not set", remedy="set it, or let `orch up` start the embedded database"
+        )
+    return connect(settings.database_url, pool_size=pool_size)
+
+
+def build_host(settings: Settings, store: Store) -> LinuxHost:
+    """This node, with the nodes table as its knowledge of other nodes."""
+
+    def lost(owner: Owner) -> bool:
+        with store.transaction() as connection:
+            return nodes.is_lost(connection, owner)
+
+    return LinuxHost(settings.node, lost)
+
+
+def build_engine(settings: Settings, nudges: Nudges, *, pool_size: int = 1) -> Engine:
+    """Everything that a pass may need, for this process and its forked children."""
+    store = build_store(settings, pool_size=pool_size)
+    host = build_host(settings, store)
+    configured = operator_config_file(settings.config_path)
+    clis: dict[str, AgentCli] = {"command": CommandAgent(), **_plugins("agents")}
+    projects = Projects(settings, store, host, configured)
+    return Engine(
+        store=store,
+        host=host,
+        clock=SystemClock(),
+        nudges=nudges,
+        notifiers=tuple(build_notifier(settings, name) for name in _operator(configured).notifications.notifiers),
+        project=projects.ports,
+        project_keys=projects.keys,
+        agents=build_agent_runs(settings, host, clis),
+        clis=clis,
+        verdicts=verdict_files,
+        prompts=prompts,
+        children=_children(settings, host),
+        switches=settings.switches,
+        timings=settings.timings,
+        runs_dir=runs_dir(settings),
+    )
+
+
+def runs_dir(settings: Settings) -> Path:
+    """Where agent runs of this node keep their files."""
+    return settings.data_dir / "runs"
+
+
+def build_agent_runs(settings: Settings, host: Host, clis: dict[str, AgentCli]) -> LocalAgentRuns:
+    """Agent runs of this node; agents get the PATH of this installation and nothing else of its environment."""
+    basic = settings.basic_environment()
+    runs_dir(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
+    return LocalAgentRuns(runs_dir(settings), host=host, clis=clis, search_path=basic.get("PATH", "/usr/bin:/bin"))
+
+
+def _children(settings: Settings, host: Host) -> Callable[[Callable[[ChildGroup | None], bool]], ChildRunner]:
+    environment = settings.basic_environment()
+    return lambda announce: LeasedChildren(host, announce, environment)
+
+
+def _operator(configured: LastGood[OperatorConfig]) -> OperatorConfig:
+    config, _ = configured.current()
+    return config
+
+
+@dataclass(slots=True)
+class Projects:
+    """The ports of each configured project, built when first asked for and again when its configuration changes.
+
+    A bad edit of ``orchestrator.yml`` keeps the last good one.
+    """
+
+    settings: Settings
+    store: Store
+    host: Host
+    configured: LastGood[OperatorConfig]
+    built: dict[str, ProjectPorts] = field(default_factory=dict)
+
+    def keys(self) -> tuple[str, ...]:
+        """Keys of the configured projects."""
+        return tuple(one.key for one in _operator(self.configured).projects)
+
+    def ports(self, key: str) -> ProjectPorts:
+        """Raises ConfigurationError for a project that no configuration names."""
+        config = _operator(self.configured).project(key)
+        if config is None:
+            known = ", ".join(self.keys()) or "none"
+            raise ConfigurationError(
+                f"{self.settings.config_path}: project {key} is not configured",
+                remedy=f"add it, or stop its work items; configured: {known}",
+            )
+        found = self.built.get(key)
+        if found is None or found.config != config:
+            found = self.built[key] = self._build(config)
+        return found
+
+    def _build(self, config: ProjectConfig) -> ProjectPorts:
+        forge = build_forge(self.settings, self.store, config)
+        workspaces = GitWorkspaces(
+            self.settings.data_dir / "git",
+            config.key,
+            forge.remote_url(),
+            config.base_branch,
+            lambda: {**self.settings.basic_environment(), **forge.git_environment()},
+        )
+        return ProjectPorts(
+            config=config,
+            tracker=build_tracker(self.settings, self.store, config),
+            forge=forge,
+            workspaces=workspaces,
+            repository=GitRepositoryConfigs(workspaces, config.key),
+            deployer=build_deployer(self.settings, self.host),
+        )
+
+
+def build_deployer(settings: Settings, host: Host) -> Deployer:
+    """The deploy drivers of this node."""
+    return deployers_here(settings.data_dir, host, settings.process_environment())
+
+
+def build_tracker(settings: Settings, store: Store, config: ProjectConfig) -> Tracker:
+    """The tracker that ``config.tracker`` names. Raises ConfigurationError for one that does not exist."""
+    if config.tracker == "local":
+        return LocalTracker(store, config.key)
+    made = _plugin("trackers", config.tracker)(settings, store, config)
+    assert isinstance(made, object)
+    return made  # type: ignore[return-value]  # a plugin is trusted to keep the port's contract
+
+
+def build_forge(settings: Settings, store: Store, config: ProjectConfig) -> Forge:
+    """The forge that ``config.forge`` names. Raises ConfigurationError for one that does not exist."""
+    if config.forge == "local":
+        return LocalForge(store, config.key, Path(config.repository), config.base_branch, settings.basic_environment)
+    return _plugin("forges", config.forge)(settings, store, config)  # type: ignore[return-value]  # as above
+
+
+def build_notifier(settings: Settings, name: str) -> Notifier:
+    """The notifier ``name``. Raises ConfigurationError for one that does not exist or lacks its settings."""
+    if name == "log":
+        return LogNotifier(settings.data_dir / "notifications.jsonl")
+    if name == "telegram":
+        if settings.telegram_token is None or settings.telegram_chat is None:
+            raise ConfigurationError(
+                "notifications: telegram needs ORCH_TELEGRAM_TOKEN and ORCH_TELEGRAM_CHAT", remedy="set both"
+            )
+        return TelegramNotifier(settings.telegram_token, settings.telegram_chat)
+    return _plugin("notifiers", name)(settings)  # type: ignore[return-value]  # as above
+
+
+def _plugins(kind: str) -> dict[str, AgentCli]:
+    return {one.name: one.load()() for one in entry_points(group=_PLUGINS.format(kind))}
+
+
+def _plugin(kind: str, name: str) -> Callable[..., object]:
+    for one in entry_points(group=_PLUGINS.format(kind)):
+        if one.name == name:
+            loaded: Callable[..., object] = one.load()
+            return loaded
+    raise ConfigurationError(
+        f"{kind.removesuffix('s')} {name!r} does not exist", remedy=f"use «local», or install a plugin for {name}"
+    )

@@ -1,0 +1,55 @@
+"""The ways that do not lead to production: back to development, and standing still until a person comes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.domain.decide import Park, RollBack
+from orchestrator.domain.errors import LostRaceError
+from orchestrator.domain.ownership import LostRace
+from orchestrator.domain.stages import EffectKind
+from orchestrator.domain.views import TaskView
+from orchestrator.engine import effects
+from orchestrator.engine.advance import Step, commit
+from orchestrator.engine.effects import EffectRefused, Scene
+from orchestrator.engine.region import Region
+from orchestrator.store import tasks
+from orchestrator.store.tasks import SameStage
+
+
+def roll_back(region: Region, view: TaskView, decision: RollBack) -> Step:
+    """Go back to development. With an open claim nobody goes back before it was made impossible and read back;
+    what landed after all is confirmed, and the next decision goes forward with it."""
+    scene = _scene(region, view, decision.reason, f"{decision.edge.source}-sent-back")
+    if effects.withdraw_open_claims(region, scene):
+        return Step.AGAIN
+    for kind in (*decision.before, *decision.edge.effects):
+        _best(region, replace(scene, view=region.view(), edge=decision.edge), kind)
+    branch = f"orch/{view.work_item}-{view.generation + 2}" if decision.new_branch else None
+    return commit(region, view, decision.edge, evidence=decision.reason, new_branch=branch)
+
+
+def park(region: Region, view: TaskView, decision: Park) -> Step:
+    """Stand still with a reason; people are told once."""
+    scene = _scene(region, view, f"{view.work_item} is parked: {decision.reason}", f"parked-{view.round}")
+    for kind in (*decision.before, EffectKind.NOTIFY):
+        _best(region, scene, kind)
+    at = SameStage(view.stage, view.stage_seq)
+    with region.engine.store.transaction(region.held.actor) as connection:
+        outcome = tasks.park_if_epoch_holds(connection, region.held, at, decision.reason)
+    if isinstance(outcome, LostRace):
+        raise LostRaceError(outcome.why)
+    return Step.COMMITTED
+
+
+def _scene(region: Region, view: TaskView, note: str, occasion: str) -> Scene:
+    base_sha, repository = region.base()
+    return Scene(view=view, repository=repository, base_sha=base_sha, note=note, occasion=occasion)
+
+
+def _best(region: Region, scene: Scene, kind: EffectKind) -> None:
+    """An effect that a target refuses does not keep a task from going back: the refusal stands in the ledger."""
+    try:
+        effects.run(region, scene, kind)
+    except EffectRefused:
+        return

@@ -1,0 +1,151 @@
+"""STOP: end what runs, make impossible what was claimed, clean up, commit ``cancelled``, and only then say so.
+
+Entered under the lease with ``closing``: a live owner inside is waited for, never pushed aside.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from orchestrator.domain.errors import LostRaceError, OrchestratorError
+from orchestrator.domain.ownership import LostRace, is_alive
+from orchestrator.domain.stages import EffectKind, Stage, cancel_edge
+from orchestrator.domain.views import DeploymentStatus, JobStatus, TaskView
+from orchestrator.engine import effects
+from orchestrator.engine.advance import Step
+from orchestrator.engine.effects import EffectRefused, Scene
+from orchestrator.engine.region import Region
+from orchestrator.failpoints import hit
+from orchestrator.store import deployments, events, jobs, stage_commits, tasks
+from orchestrator.store.stage_commits import StageCommit
+
+
+class StopDeferred(OrchestratorError):  # noqa: N818  # no fault: the STOP waits, and says for what
+    """The STOP cannot go on yet; the message says what it waits for."""
+
+
+def cancel(region: Region, view: TaskView) -> Step:
+    """Bring a task with a STOP request to ``cancelled``, or to the end of what could no longer be stopped.
+
+    Raises StopDeferred while something of it still runs elsewhere.
+    """
+    if view.stage is Stage.CANCELLED:
+        return _acknowledge(region, view)
+    hit("stop.requested")
+    _end_agent(region, view)
+    hit("stop.waited")
+    base_sha, repository = region.base()
+    scene = Scene(view=region.view(), repository=repository, base_sha=base_sha, occasion="stop", cleanup=True)
+    effects.withdraw_open_claims(region, scene)
+    _revoke_requested_deploys(region, scene)
+    hit("stop.revoked")
+    view = region.view()
+    late = _landed_deploy(view)
+    if late is not None:
+        return _too_late(region, view, late)
+    _clean_up(region, replace(scene, view=view))
+    hit("stop.cleaned")
+    return _commit(region, view)
+
+
+def _end_agent(region: Region, view: TaskView) -> None:
+    """End the agent's processes and see them dead, strays included; the proof becomes an event."""
+    job = view.job
+    if job is None or job.status is not JobStatus.RUNNING:
+        return
+    if job.node != region.engine.host.node:
+        region.engine.nudges.stop_agent(job.node or "", job.id, view.work_item)
+        if job.exited_at is None:
+            raise StopDeferred(f"its agent on {job.node} is being ended")
+        return
+    proof = end_run(region, job.id)
+    with region.engine.store.transaction(region.held.actor) as connection:
+        events.record(connection, view.task_id, "stop.killed", {"job": job.id, "proof": proof})
+
+
+def end_run(region: Region, job_id: int) -> list[str]:
+    """Stop the newest run of a job on this node; a line for each process seen dead.
+
+    Raises StopDeferred while its launcher is between the claim and the start: it is alive and will be seen.
+    """
+    engine = region.engine
+    with engine.store.transaction() as connection:
+        run = jobs.newest_run(connection, job_id)
+    if run is None:
+        return []
+    run_dir = engine.runs_dir / run.run_id
+    launcher_lives = run.launcher is not None and is_alive(run.launcher, engine.host)
+    if run.exited_at is None and run.owner is None and engine.agents.owner(run_dir) is None and launcher_lives:
+        raise StopDeferred("its agent is being started at this moment")
+    if not run_dir.exists():
+        return ["no process was ever started"]
+    return list(engine.agents.stop(run_dir, engine.timings.stop_grace_s))
+
+
+def _revoke_requested_deploys(region: Region, scene: Scene) -> None:
+    """A confirmed request that no deployer has won yet is still to be stopped: tombstone its row."""
+    with region.engine.store.transaction(region.held.actor) as connection:
+        for one in scene.view.deployments:
+            if one.status is DeploymentStatus.REQUESTED:
+                deployments.revoke(connection, one.id)
+
+
+def _landed_deploy(view: TaskView) -> str | None:
+    """A production deploy that has begun (or ended well) cannot be unsaid: the task is finished honestly."""
+    begun = (DeploymentStatus.RUNNING, DeploymentStatus.SUCCEEDED)
+    found = [one for one in view.deployments if one.environment == "production" and one.status in begun]
+    return f"production deploy {found[-1].id} of {found[-1].sha[:12]} is {found[-1].status}" if found else None
+
+
+def _too_late(region: Region, view: TaskView, why: str) -> Step:
+    with region.engine.store.transaction(region.held.actor) as connection:
+        tasks.withdraw_stop(connection, view.task_id)
+        events.record(connection, view.task_id, "stop.too_late", {"why": why})
+    return Step.AGAIN
+
+
+def _clean_up(region: Region, scene: Scene) -> None:
+    edge = cancel_edge(scene.view.stage)
+    assert edge is not None, "a terminal task does not come here"
+    for kind in edge.effects:
+        try:
+            effects.run(region, replace(scene, view=region.view(), edge=edge), kind)
+        except EffectRefused as refusal:
+            with region.engine.store.transaction(region.held.actor) as connection:
+                events.record(connection, scene.view.task_id, "stop.kept", {"kind": kind, "why": refusal.message})
+
+
+def _commit(region: Region, view: TaskView) -> Step:
+    step = StageCommit(view.stage, view.stage_seq, Stage.CANCELLED, job_ends_as=JobStatus.CANCELLED)
+    with region.engine.store.transaction(region.held.actor) as connection:
+        outcome = stage_commits.commit_stage_cas(connection, region.held, step)
+    if isinstance(outcome, LostRace):
+        raise LostRaceError(outcome.why)
+    hit("stage.after_commit")
+    return Step.COMMITTED
+
+
+def _acknowledge(region: Region, view: TaskView) -> Step:
+    """The tracker is told last, with the proof: what was seen dead, what had landed, what was refused."""
+    base_sha, repository = region.base()
+    with region.engine.store.transaction() as connection:
+        proof = tasks.stop_proof(connection, view.task_id)
+    scene = Scene(
+        view=view,
+        repository=repository,
+        base_sha=base_sha,
+        edge=cancel_edge(Stage.ANALYSIS),
+        note=f"{view.work_item} is cancelled.\n{_proof_text(view, proof)}",
+        occasion="cancelled",
+        cleanup=True,
+    )
+    for kind in (EffectKind.TRACKER_STATE, EffectKind.TRACKER_COMMENT, EffectKind.NOTIFY):
+        effects.run(region, replace(scene, view=region.view()), kind)
+    with region.engine.store.transaction(region.held.actor) as connection:
+        tasks.acknowledge_stop(connection, view.task_id)
+    return Step.COMMITTED
+
+
+def _proof_text(view: TaskView, proof: list[str]) -> str:
+    landed = "nothing had been merged" if view.merged_sha is None else f"merged before it: {view.merged_sha[:12]}"
+    return "\n".join([*proof, landed])

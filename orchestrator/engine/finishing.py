@@ -1,0 +1,139 @@
+"""An ended run is finished once: its exit recorded, its verdict read, its work committed and pushed, both as facts."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from orchestrator.domain import verdicts
+from orchestrator.domain.errors import LostRaceError, OrchestratorError
+from orchestrator.domain.ownership import Busy, LostRace
+from orchestrator.domain.stages import Actor
+from orchestrator.domain.verdicts import InvalidVerdict, Verdict
+from orchestrator.domain.views import JobStatus, Outcome
+from orchestrator.engine.agents import Start, new_run, spawn
+from orchestrator.engine.context import Engine
+from orchestrator.engine.region import Region, enter
+from orchestrator.failpoints import hit
+from orchestrator.ports import RunExit
+from orchestrator.store import events, jobs
+from orchestrator.store.jobs import AgentRun, Job, Settlement
+
+_log = logging.getLogger(__name__)
+_REASONS: Final = {
+    "timed-out": Outcome.TIMED_OUT,
+    "silent": Outcome.SILENT,
+    "stopped": Outcome.STOPPED,
+    "bad-start": Outcome.BAD_START,
+}
+
+
+def finish_job(engine: Engine, job_id: int) -> None:
+    """Finish the job's newest run if it has ended; then let ``drive`` decide on the facts.
+
+    Works under the lease, since it commits and pushes. A live owner inside, a reaped or stopped job: it leaves;
+    the watcher and the reconciler come again.
+    """
+    with engine.store.transaction() as connection:
+        job = jobs.get(connection, job_id)
+        run = jobs.newest_run(connection, job_id)
+    if job is None or run is None:
+        return
+    ended = engine.agents.exit_record(engine.runs_dir / run.run_id)
+    if ended is None:
+        return
+    _record_exit(engine, run, ended)
+    hit("job.exited")
+    if job.settled_at is None and job.status is JobStatus.RUNNING and not _settle(engine, job, run, ended):
+        return
+    engine.agents.acknowledge(engine.runs_dir / run.run_id)
+    engine.nudges.drive(job.task_id, job.work_item, Actor.MONITOR)
+
+
+def _record_exit(engine: Engine, run: AgentRun, ended: RunExit) -> None:
+    with engine.store.transaction(Actor.MONITOR) as connection:
+        jobs.record_exit(
+            connection, run.run_id, exit_code=ended.exit_code, signal=ended.signal, reason=ended.reason, last_turn=True
+        )
+
+
+def _settle(engine: Engine, job: Job, run: AgentRun, ended: RunExit) -> bool:
+    """True when nothing is left to do for this run: settled, followed by a repair turn, or not ours any more."""
+    ports = engine.project(job.project)
+    view = engine.view(job.task_id, ports.config)
+    if view is None or job.stop_requested:
+        return True
+    try:
+        with enter(engine, ports, view, edge=f"finish {job.stage}", actor=Actor.MONITOR) as region:
+            if isinstance(region, Busy):
+                return False
+            now = region.view()
+            if now.job is None or now.job.id != job.id or now.job.status is not JobStatus.RUNNING:
+                return True
+            return _read(region, job, run, ended)
+    except LostRaceError as error:
+        _log.info("finishing the run of %s: a race is lost: %s", job.work_item, error)
+    except OrchestratorError as error:
+        _log.warning("the run of %s cannot be finished yet: %s", job.work_item, error)
+    return False
+
+
+def _read(region: Region, job: Job, run: AgentRun, ended: RunExit) -> bool:
+    worktree = region.ports.workspaces.path_of(job.branch)
+    found = (
+        region.engine.verdicts.read(worktree, run.run_id)
+        if worktree.exists()
+        else InvalidVerdict(("$: the worktree is gone",))
+    )
+    if isinstance(found, InvalidVerdict) and ended.reason == "exited" and run.turn == 0 and worktree.exists():
+        return _repair(region, job, found)
+    head = _keep_work(region, job) if worktree.exists() else None
+    with region.engine.store.transaction(Actor.MONITOR) as connection:
+        outcome = jobs.settle(connection, job.id, _settlement(found, ended, head))
+    if isinstance(outcome, LostRace):
+        _log.info("%s: %s", job.work_item, outcome.why)
+    hit("job.finished")
+    return True
+
+
+def _settlement(found: Verdict | InvalidVerdict, ended: RunExit, head: str | None) -> Settlement:
+    """A verdict filed before the run was ended counts; without one, the way it ended is the outcome."""
+    if isinstance(found, Verdict):
+        return Settlement(Outcome.VERDICT, verdicts.as_document(found), head)
+    outcome = _REASONS.get(ended.reason, Outcome.NO_VERDICT)
+    return Settlement(outcome, None, head, "; ".join((*found.errors, ended.detail)).strip("; "))
+
+
+def _keep_work(region: Region, job: Job) -> str | None:
+    """Commit what the agent left and push it: a conditional push of the one commit that the verdict speaks of.
+
+    A branch without any commit of its own is not pushed: there is nothing to keep, and its gates will say so.
+    """
+    workspaces = region.ports.workspaces
+    workspaces.fetch()
+    tip = workspaces.branch_tip(job.branch)
+    head = workspaces.commit_all(job.branch, f"{job.work_item}: {job.stage}")
+    if head != tip and not (tip is None and head == workspaces.base_tip()):
+        try:
+            workspaces.publish(job.branch, head, tip)
+        except LostRaceError as error:
+            # Somebody else pushed to the branch: the verdict speaks of a head that is not there, so it has none.
+            _log.warning("the work of %s was not pushed: %s", job.work_item, error)
+            return None
+    return head
+
+
+def _repair(region: Region, job: Job, found: InvalidVerdict) -> bool:
+    """One more turn that quotes what was wrong with the verdict; nothing is guessed from prose."""
+    engine, ports = region.engine, region.ports
+    spec = ports.config.agent_for(job.stage)
+    assert spec is not None, "a running job has an agent"
+    _, repository = region.base()
+    start = Start(job, ports, spec, repository, turn=1, verdict_errors=found.errors)
+    run = new_run(engine, start)
+    with engine.store.transaction(Actor.MONITOR) as connection:
+        begun = jobs.begin_repair(connection, job.id, run)
+        events.record(connection, job.task_id, "verdict.refused", {"job": job.id, "errors": list(found.errors)})
+    if not isinstance(begun, LostRace):
+        spawn(engine, start, run)
+    return True

@@ -1,0 +1,91 @@
+"""The merge lane of a base branch: one re-test-and-merge at a time, and the merge commit that is tested and lands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from orchestrator.domain.errors import LostRaceError
+from orchestrator.domain.ownership import Busy, HeldMergeLane
+from orchestrator.domain.stages import EffectKind
+from orchestrator.domain.views import TaskView
+from orchestrator.effects.merge_pr import is_lane_merge, merge_message
+from orchestrator.engine.region import Region
+from orchestrator.ports import MergeCandidate, MergeConflict
+from orchestrator.store import leases, switches
+
+
+@contextmanager
+def merge_lane(region: Region, view: TaskView) -> Iterator[HeldMergeLane | Busy]:
+    """Take the lane of the project's base branch, or say who has it; given back at exit."""
+    base_branch, engine = region.ports.config.base_branch, region.engine
+    with engine.store.transaction(region.held.actor) as connection:
+        scope = f"{view.project}/{base_branch}"
+        paused = any(one.name == "lane" and one.scope == scope for one in switches.thrown(connection))
+        lane = (
+            Busy(None, 0.0, f"the merge lane {scope} is paused")
+            if paused
+            else leases.acquire_merge_lane(
+                connection,
+                region.held,
+                view.project,
+                base_branch,
+                engine.host,
+                reclaim=engine.switches.lease_reclaim_enabled,
+            )
+        )
+    try:
+        yield lane
+    finally:
+        if isinstance(lane, HeldMergeLane):
+            with engine.store.transaction(region.held.actor) as connection:
+                leases.release_merge_lane(connection, lane)
+
+
+@dataclass(frozen=True, slots=True)
+class MovedHead:
+    """The branch stands at a commit that nobody judged: somebody pushed to it."""
+
+    found: str | None
+
+
+def build(region: Region, view: TaskView, base_sha: str) -> MergeCandidate | MergeConflict | MovedHead:
+    """The merge of the judged head and the base. The same base gives the same commit, so that a successor
+    recognises it, and one that stands on the branch already is taken as it is."""
+    workspaces = region.ports.workspaces
+    if view.merged_sha is not None:  # by a person, perhaps with the branch deleted: what landed is what is judged
+        return MergeCandidate(view.merged_sha, workspaces.tree_of(view.merged_sha), base_sha, view.merged_sha)
+    tip = workspaces.branch_tip(view.branch)
+    if tip is None or view.head_sha is None or not _is_ours(region, view, tip):
+        return MovedHead(tip)
+    parents = _parents(region, tip)
+    if tip != view.head_sha and parents[:1] == (base_sha,):
+        return MergeCandidate(tip, workspaces.tree_of(tip), base_sha, tip)
+    return workspaces.build_merge(tip, base_sha, merge_message(view))
+
+
+def _is_ours(region: Region, view: TaskView, tip: str) -> bool:
+    """Whether ``tip`` is the judged head, or a chain of this task's own lane merges on top of it."""
+    while tip != view.head_sha:
+        parents = _parents(region, tip)
+        message = region.ports.workspaces.commit_message(tip)
+        if len(parents) != 2 or not is_lane_merge(message, view.task_id):
+            return False
+        tip = parents[1]
+    return True
+
+
+def _parents(region: Region, sha: str) -> tuple[str, ...]:
+    return region.ports.workspaces.first_parents(sha, 1)[0][1]
+
+
+def must_hold(region: Region, lane: HeldMergeLane) -> None:
+    """Raises LostRaceError when the lane was reclaimed: asked before the merge, after the long re-test."""
+    with region.engine.store.transaction(region.held.actor) as connection:
+        if not leases.holds_merge_lane(connection, lane):
+            raise LostRaceError("the merge lane was taken away")
+
+
+BEFORE_MERGE = (EffectKind.REBUILD_IMAGE, EffectKind.MERGE_PR)
+"""Effects that need the lane; it is given back as soon as the merge is confirmed."""
