@@ -68,8 +68,8 @@ def test_the_ledger_has_a_revoke_of_its_own() -> None:
 
 
 def test_the_agents_work_may_be_published_where_it_is_committed() -> None:
-    assert codes("orchestrator/engine/agents.py", "workspaces.publish(branch, new, old)") == []
-    assert codes("orchestrator/engine/agents.py", "workspaces.remove(branch)") == ["ORC002"]
+    assert codes("orchestrator/engine/finishing.py", "workspaces.publish(branch, new, old)") == []
+    assert codes("orchestrator/engine/finishing.py", "workspaces.remove(branch)") == ["ORC002"]
 
 
 def test_every_method_of_every_port_is_in_the_table() -> None:

@@ -57,7 +57,7 @@ def test_every_exception_names_a_place_that_exists() -> None:
         allowed.STAGE_WRITER,
         allowed.TASK_INSERTER,
         allowed.LEASE_MAKER,
-        allowed.ACT_CALLER,
+        *allowed.ACT_CALLERS,
         *allowed.OUTWARD_CALLERS,
         *(place for place, _ in allowed.OUTWARD_EXCEPTIONS),
         *allowed.ENVIRONMENT_READERS,

@@ -10,7 +10,7 @@ from typing import Final
 STAGE_WRITER: Final = "orchestrator/store/stage_commits.py"
 TASK_INSERTER: Final = "orchestrator/store/tasks.py"
 LEASE_MAKER: Final = "orchestrator/store/leases.py"
-ACT_CALLER: Final = "orchestrator/engine/effects.py"
+ACT_CALLERS: Final = ("orchestrator/engine/effects.py", "orchestrator/effects/")
 
 OUTWARD_CALLERS: Final = {
     "orchestrator/effects/": "the effects themselves",
@@ -20,13 +20,10 @@ OUTWARD_CALLERS: Final = {
 
 OUTWARD_EXCEPTIONS: Final = {
     (
-        "orchestrator/engine/agents.py",
+        "orchestrator/engine/finishing.py",
         "publish",
-    ): "the agent's commits go to its own branch: conditional, no ledger",
-    (
-        "orchestrator/engine/finalizer.py",
-        "launch",
-    ): "starts the deployer of a row that was claimed before; the row lets one of them win",
+    ): "the agent's work, to its own branch: conditional on the old value",
+    ("orchestrator/gates/ci.py", "set_status"): "the last status of a context wins, and the gate reads it back",
 }
 """(place, method) -> reason."""
 

@@ -11,7 +11,7 @@ import ast
 from collections.abc import Iterator
 from typing import Final
 
-from tools.lint.allowed import ACT_CALLER, OUTWARD_CALLERS, OUTWARD_EXCEPTIONS
+from tools.lint.allowed import ACT_CALLERS, OUTWARD_CALLERS, OUTWARD_EXCEPTIONS
 from tools.lint.finding import Finding
 from tools.lint.outward import outward_method
 from tools.lint.source import Source, called_name, calls
@@ -29,11 +29,11 @@ def check(source: Source) -> Iterator[Finding]:
                 f"{method} changes the outside world without a claim in the ledger: make it an effect "
                 "(orchestrator/effects/), or list the reason in tools/lint/allowed.py",
             )
-        elif _performs(call, source) and not source.within([ACT_CALLER]):
+        elif _performs(call, source) and not source.within(ACT_CALLERS):
             yield source.finding(
                 call,
                 CODE,
-                f"{called_name(call)}() of an effect is called outside {ACT_CALLER}, which claims first",
+                f"{called_name(call)}() of an effect is called outside {ACT_CALLERS[0]}, which claims first",
             )
 
 
