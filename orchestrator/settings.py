@@ -25,9 +25,9 @@ DEVELOPMENT: Final = "development"
 PRODUCTION: Final = "production"
 
 NAMES_FOR_CHILDREN: Final = frozenset(
-    {"ORCH_RUN_ID", "ORCH_STAGE", "ORCH_SHA", "ORCH_IMAGE", "ORCH_ENVIRONMENT", "ORCH_DEPLOYMENT", "ORCH_ITEM"}
+    {"ORCH_RUN_ID", "ORCH_SHA", "ORCH_IMAGE", "ORCH_IMAGE_TAG", "ORCH_ENVIRONMENT", "ORCH_DEPLOYMENT"}
 )
-"""What the orchestrator gives to agents and deploy commands. They may start an orchestrator, so these are no errors."""
+"""What the orchestrator gives to agents, image and deploy commands. Any of them may start an orchestrator."""
 
 _BASIC_NAMES: Final = re.compile(
     r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LANGUAGE|LC_\w+|TZ|TMPDIR|XDG_RUNTIME_DIR|SSL_CERT_(FILE|DIR)"

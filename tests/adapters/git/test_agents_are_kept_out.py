@@ -1,0 +1,106 @@
+"""Nothing that an agent configures runs in our git, and no credential of ours reaches it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from orchestrator.adapters.git import GitWorkspaces
+from orchestrator.ports import MergeCandidate
+from tests.adapters.git.repositories import Maker, git, published
+
+
+@pytest.fixture
+def trap(tmp_path: Path) -> Path:
+    """A program that leaves a trace when anything runs it."""
+    path = tmp_path / "trap"
+    path.write_text(f"#!/bin/sh\ntouch {tmp_path / 'sprung'}\ncat\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_nothing_that_an_agent_configured_runs_in_our_git(work: GitWorkspaces, trap: Path, tmp_path: Path) -> None:
+    folder = work.prepare("orch/one")
+    hooks = tmp_path / "hooks"
+    hooks.mkdir()
+    for name in (
+        "pre-commit",
+        "post-commit",
+        "post-checkout",
+        "pre-push",
+        "reference-transaction",
+        "post-index-change",
+    ):
+        for place in (hooks, folder / ".git/hooks"):
+            place.mkdir(exist_ok=True)
+            (place / name).write_bytes(trap.read_bytes())
+            (place / name).chmod(0o755)
+    for key, value in {
+        "core.hooksPath": str(hooks),
+        "core.fsmonitor": str(trap),
+        "filter.evil.clean": str(trap),
+        "filter.evil.smudge": str(trap),
+        "diff.external": str(trap),
+        "merge.evil.driver": str(trap),
+        "core.sshCommand": str(trap),
+        "uploadpack.packObjectsHook": str(trap),
+        "core.alternateRefsCommand": str(trap),
+        f"url.{tmp_path}/elsewhere.insteadOf": str(tmp_path),
+    }.items():
+        git(folder, "config", key, value)
+    (folder / ".gitattributes").write_text("* filter=evil merge=evil diff=evil\n")
+    (folder / "b.py").write_text("b")
+    head = work.commit_all("orch/one", "work")
+    work.publish("orch/one", head, None)
+    work.prepare("orch/one")
+    with work.checkout(head):
+        pass
+    assert isinstance(work.build_merge(head, work.base_tip(), "merge"), MergeCandidate)
+    assert work.branch_tip("orch/one") == head
+    work.remove("orch/one")
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_what_an_agent_configured_does_not_survive_into_the_next_run(work: GitWorkspaces) -> None:
+    folder = work.prepare("orch/one")
+    git(folder, "config", "core.hooksPath", "/tmp")
+    (folder / ".git/hooks").mkdir()
+    (folder / ".git/hooks/pre-commit").touch()
+    work.prepare("orch/one")
+    assert "hooksPath" not in (folder / ".git/config").read_text()
+    assert not (folder / ".git/hooks").exists()
+
+
+def test_two_worktrees_share_no_configuration(work: GitWorkspaces) -> None:
+    one, two = work.prepare("orch/one"), work.prepare("orch/two")
+    git(one, "config", "core.hooksPath", "/tmp")
+    assert "hooksPath" not in (two / ".git/config").read_text()
+
+
+def test_a_worktree_names_no_place_to_push_to(work: GitWorkspaces) -> None:
+    assert git(work.prepare("orch/one"), "remote") == ""
+
+
+def test_credentials_reach_the_remote_only_and_settings_of_the_user_nobody(make: Maker, tmp_path: Path) -> None:
+    spy = tmp_path / "bin/git"
+    spy.parent.mkdir()
+    real = subprocess.run(["which", "git"], capture_output=True, text=True).stdout.strip()
+    spy.write_text(
+        f'#!/bin/sh\necho "$GIT_ASKPASS|$GIT_DIR|$GIT_CONFIG_GLOBAL $*" >> {tmp_path}/seen\nexec {real} "$@"\n'
+    )
+    spy.chmod(0o755)
+    environment = {
+        "PATH": f"{spy.parent}:{os.environ['PATH']}",
+        "GIT_ASKPASS": "/secret/askpass",
+        "GIT_DIR": "/elsewhere",
+        "GIT_CONFIG_GLOBAL": "/elsewhere",
+    }
+    published(make(environment=environment), "orch/one", {"a": "a"})
+    lines = (tmp_path / "seen").read_text().splitlines()
+    remote = [line for line in lines if "remote.git" in line]
+    assert {line.split("|")[0] for line in remote} == {"/secret/askpass"}
+    assert {line.split("|")[0] for line in lines if line not in remote} == {""}
+    assert not any("/elsewhere" in line for line in lines)
