@@ -27,7 +27,7 @@ from orchestrator.domain.configuration import OperatorConfig, ProjectConfig
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.domain.ownership import ChildGroup, Owner
 from orchestrator.engine.context import Engine
-from orchestrator.ports import AgentCli, ChildRunner, Deployer, Forge, Host, Notifier, Nudges, ProjectPorts, Tracker
+from orchestrator.ports import AgentCli, ChildRunner, ChildRunners, Deployer, Forge, Host, Notifier, Nudges, ProjectPorts, Tracker
 from orchestrator.project_config import GitRepositoryConfigs, LastGood, operator_config_file
 from orchestrator.settings import Settings
 from orchestrator.store import nodes
@@ -104,9 +104,13 @@ def build_agent_runs(settings: Settings, host: Host, clis: dict[str, AgentCli]) 
     return LocalAgentRuns(runs_dir(settings), host=host, clis=clis, search_path=basic.get("PATH", "/usr/bin:/bin"))
 
 
-def _children(settings: Settings, host: Host) -> Callable[[Callable[[ChildGroup | None], bool]], ChildRunner]:
+def _children(settings: Settings, host: Host) -> ChildRunners:
     environment = settings.basic_environment()
-    return lambda announce: LeasedChildren(host, announce, environment)
+
+    def made(announce: Callable[[ChildGroup | None], bool]) -> ChildRunner:
+        return LeasedChildren(host, announce, environment)
+
+    return made
 
 
 def _operator(configured: LastGood[OperatorConfig]) -> OperatorConfig:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from orchestrator.domain.configuration import AgentSpec, DeploySpec, ProjectConfig, RepositoryConfig
 from orchestrator.domain.deploy_repair import CommandState
@@ -78,6 +78,23 @@ class Tracker(Protocol):
 
     def add_comment(self, key: str, marker: str, text: str) -> str:
         """Add ``text`` (plain text, escaped by the adapter) with the hidden ``marker``; id of the comment."""
+
+
+@runtime_checkable
+class WritableTracker(Tracker, Protocol):
+    """A tracker in which the orchestrator itself may make work items: the built-in one."""
+
+    def add_item(
+        self,
+        title: str,
+        *,
+        body: str = "",
+        priority: int = 0,
+        author: str,
+        key: str | None = None,
+        blocked_by: Sequence[str] = (),
+    ) -> str:
+        """Add an item in ``to-analyse``; its key. Raises UsageError or NotFoundError and adds nothing."""
 
 
 # --- forge -----------------------------------------------------------------------------------------------

@@ -98,7 +98,15 @@ def _bring_about(region: Region, effect: Effect, context: EffectContext, claim: 
         if attempt:
             region.engine.clock.sleep(_PAUSE_S * 2**attempt)
         seen = _act(region, effect, context, claim)
+    if isinstance(seen, Landed) and seen.unsettled:
+        seen = _mend_record(region, effect, context, claim, seen)
     return _settle(region, effect, claim, seen)
+
+
+def _mend_record(region: Region, effect: Effect, context: EffectContext, claim: Claim, landed: Landed) -> Seen:
+    """It is done, and the target's record does not say so: have it mended; done stays done when that fails."""
+    seen = _act(region, effect, context, claim)
+    return seen if isinstance(seen, Landed) else landed
 
 
 def _act(region: Region, effect: Effect, context: EffectContext, claim: Claim) -> Seen:

@@ -44,13 +44,16 @@ _REF = "id, work_item, project, stage, stage_seq"
 
 
 def start(connection: Connection, new: NewTask) -> TaskRef | LostRace:
-    """Begin a passage in ``analysis`` with its first job. Lost race: the work item has a live task already."""
+    """Begin a passage in ``analysis`` with its first job. Lost race: the work item has a live task already,
+    or its cancelled one was not acknowledged yet (the tracker still shows the state from before the STOP)."""
     row = connection.execute(
         text(
             f"""INSERT INTO tasks (work_item, project, title, body, author, priority, blocked_by, branch, generation)
             SELECT :work_item, :project, :title, :body, :author, :priority, :blocked_by,
               'orch/' || :work_item || CASE WHEN n = 0 THEN '' ELSE '-' || (n + 1)::text END, n
             FROM (SELECT coalesce(sum(1 + generation), 0)::int AS n FROM tasks WHERE work_item = :work_item) earlier
+            WHERE NOT EXISTS (SELECT FROM tasks WHERE work_item = :work_item AND stage = 'cancelled'
+              AND stop_acknowledged_at IS NULL)
             ON CONFLICT (work_item) WHERE {LIVE_STAGE} DO NOTHING RETURNING {_REF}"""
         ),
         {
@@ -92,6 +95,20 @@ def live(connection: Connection, limit: int = 1000) -> Sequence[TaskRef]:
     """Live tasks, by priority, then oldest first."""
     rows = connection.execute(
         text(f"SELECT {_REF} FROM tasks WHERE {LIVE_STAGE} ORDER BY priority DESC, created_at LIMIT :n"), {"n": limit}
+    )
+    return [_ref(row._mapping) for row in rows]
+
+
+def due(connection: Connection, limit: int) -> Sequence[TaskRef]:
+    """Tasks that somebody may have to move, those looked at longest ago first: live ones, and cancelled ones whose
+    STOP was not acknowledged yet."""
+    rows = connection.execute(
+        text(
+            f"""SELECT {_REF} FROM tasks
+            WHERE {LIVE_STAGE} OR (stage = 'cancelled' AND stop_acknowledged_at IS NULL AND stop_requested_at IS NOT NULL)
+            ORDER BY reasons_at NULLS FIRST, id LIMIT :n"""
+        ),
+        {"n": limit},
     )
     return [_ref(row._mapping) for row in rows]
 
