@@ -1,3 +1,3 @@
 """Fixtures for every test: real stores, one database a test."""
 
-pytest_plugins = ["tests.fixtures_stores"]
+pytest_plugins = ["tests.fixtures_stores", "tests.fixtures_deploys"]
