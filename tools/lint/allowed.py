@@ -23,6 +23,7 @@ OUTWARD_EXCEPTIONS: Final = {
         "orchestrator/engine/finishing.py",
         "publish",
     ): "the agent's work, to its own branch: conditional on the old value",
+    ("orchestrator/engine/finalizer.py", "launch"): "a requested row is its claim; a second deployer loses the row",
     ("orchestrator/gates/ci.py", "set_status"): "the last status of a context wins, and the gate reads it back",
 }
 """(place, method) -> reason."""
@@ -52,6 +53,7 @@ VENDOR_PLACES: Final = {
     "orchestrator/bootstrap.py": "chooses an adapter by its kind",
     "orchestrator/cli/init.py": "writes a commented configuration",
     "orchestrator/cli/doctor.py": "checks each vendor's token and says the mend",
+    "orchestrator/gates/secret_scan.py": "how each vendor's tokens look",
     "web/webhooks.py": "names of routes",
 }
 
