@@ -1,0 +1,1 @@
+"""One module a version, named by what it does. A version that was released never changes."""
