@@ -24,6 +24,8 @@ OUTWARD_EXCEPTIONS: Final = {
         "publish",
     ): "the agent's work, to its own branch: conditional on the old value",
     ("orchestrator/engine/finalizer.py", "launch"): "a requested row is its claim; a second deployer loses the row",
+    ("orchestrator/engine/intake.py", "add_item"): "before there is a task; the item's key makes it single",
+    ("orchestrator/engine/reaper.py", "send"): "an alert may repeat, and goes out when the ledger is what is stuck",
     ("orchestrator/gates/ci.py", "set_status"): "the last status of a context wins, and the gate reads it back",
 }
 """(place, method) -> reason."""
