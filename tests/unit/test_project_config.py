@@ -161,6 +161,7 @@ def test_a_quoted_word_is_a_word() -> None:
         ("test: [a]\ngates: {timeout_s: 1.5}", "allowed is a whole number"),
         ("test: [a]\ngates: {timeout_s: true}", "'true' is a truth value, allowed is a whole number"),
         ("test: [a]\ngates: {coverage_tolerance: .nan}", "allowed is a number"),
+        ("test: [a]\ngates: {coverage_tolerance: 1.0e+999}", "allowed is a number"),
         ("test: [a]\ngates: {coverage_tolerance: -1}", "a number from 0 to 100"),
         ("test: [a]\ngates: {coverage_report: ../x}", "inside it"),
         ("test: [a]\ngates: {ci: {source: gues}}", "allowed are run, statuses"),
