@@ -7,7 +7,6 @@ Dead before it wrote the end, it is judged by the finalizer from what answers.
 
 from __future__ import annotations
 
-import importlib
 import logging
 import sys
 import time
@@ -237,10 +236,29 @@ def deploy_parts(settings: Settings, *, workspaces: Callable[[str], Workspaces],
     )
 
 
+class NoNudges:
+    """This process has no broker: the end is a committed row, and sweeps find it within seconds."""
+
+    def drive(self, task_id: int, work_item: str, actor: str) -> None:
+        log.info("%s may go on", work_item)
+
+    def launch_agent(self, node: str, job_id: int, work_item: str) -> None: ...
+
+    def stop_agent(self, node: str, job_id: int, work_item: str) -> None: ...
+
+    def finish_job(self, node: str, job_id: int, work_item: str) -> None: ...
+
+    def finalize_deploys(self) -> None: ...
+
+
 def _wire(settings: Settings) -> DeployParts:
-    # By name: bootstrap is heavy, and tests wire this process without it.
-    bootstrap = importlib.import_module("orchestrator.bootstrap")
-    return deploy_parts(settings, workspaces=bootstrap.workspaces_of(settings), nudges=bootstrap.nudges_of(settings))
+    from orchestrator import bootstrap  # heavy, and tests wire this process without it
+    from orchestrator.project_config import operator_config_file
+
+    store = bootstrap.build_store(settings)
+    host = bootstrap.build_host(settings, store)
+    projects = bootstrap.Projects(settings, store, host, operator_config_file(settings.config_path))
+    return deploy_parts(settings, workspaces=lambda key: projects.ports(key).workspaces, nudges=NoNudges())
 
 
 def main(argv: Sequence[str], wire: Callable[[Settings], DeployParts] = _wire) -> int:
