@@ -19,7 +19,8 @@ class EffectContext:
     """One effect of one task at one edge. ``request`` is the claim's: a predecessor's where it was adopted.
 
     ``edge`` is None for effects of a park. ``note`` is what people are told (a comment's or message's text);
-    ``occasion`` names why, so that two comments of one visit have two keys.
+    ``occasion`` names why, so that two comments of one visit have two keys. ``look`` and ``revoke`` go by ``request``
+    alone: they are also called on claims of earlier steps, whose edge, occasion and candidate nobody knows any more.
     """
 
     view: TaskView
@@ -38,9 +39,14 @@ class EffectContext:
 
 @dataclass(frozen=True, slots=True)
 class Landed:
-    """A current read shows the effect done, by us or by anybody: ``result`` is what was seen."""
+    """A current read shows the effect done, by us or by anybody: ``result`` is what was seen.
+
+    ``unsettled``: it is done, and the target's own record does not say so yet (a merge that git has and whose pull
+    request is open). ``act`` then only mends the record; confirm even when it stays so, for done is done.
+    """
 
     result: Mapping[str, str]
+    unsettled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,53 @@
+"""Move the work item at the tracker: in progress, done, cancelled, or waiting for a person."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from orchestrator.domain.ownership import HeldLease
+from orchestrator.domain.stages import EffectKind, Stage
+from orchestrator.effects.contract import Absent, EffectContext, Landed, Seen
+from orchestrator.ports import TrackerState
+
+PARK_OCCASION: Final = "park"
+"""``context.occasion`` of a task that stops moving begins with this."""
+
+_LAST_WORDS: Final = {Stage.DONE: TrackerState.DONE, Stage.CANCELLED: TrackerState.CANCELLED}
+_ENDINGS: Final = frozenset(_LAST_WORDS.values())
+
+
+class MoveWorkItem:
+    """Where the item is meant to stand follows from the edge; without one, from the occasion."""
+
+    kind: EffectKind = EffectKind.TRACKER_STATE
+    keyless: bool = False
+
+    def target(self, context: EffectContext) -> str:
+        return "/".join(filter(None, (str(_wanted(context)), context.occasion)))
+
+    def request(self, context: EffectContext) -> Mapping[str, str]:
+        return {"work_item": context.view.work_item, "state": str(_wanted(context))}
+
+    def look(self, context: EffectContext) -> Seen:
+        """A STOP that a person wrote meanwhile is not written over, except by the end of the task: then ``kept``."""
+        wanted = TrackerState(context.request["state"])
+        now = context.ports.tracker.work_item(context.request["work_item"]).state
+        if now is wanted:
+            return Landed({"state": str(now)})
+        if now is TrackerState.STOP and wanted not in _ENDINGS:
+            return Landed({"kept": str(now)})
+        return Absent()
+
+    def act(self, context: EffectContext, lease: HeldLease) -> None:
+        # The point of no return; doing it twice is harmless.
+        context.ports.tracker.set_state(context.request["work_item"], TrackerState(context.request["state"]))
+
+    def revoke(self, context: EffectContext, lease: HeldLease) -> None:
+        """Nothing to take back: the state is written anew by whatever step comes next."""
+
+
+def _wanted(context: EffectContext) -> TrackerState:
+    if context.edge is not None:
+        return _LAST_WORDS.get(context.edge.target, TrackerState.IN_PROGRESS)
+    return TrackerState.NEEDS_HUMAN if context.occasion.startswith(PARK_OCCASION) else TrackerState.IN_PROGRESS
