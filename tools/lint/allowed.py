@@ -53,6 +53,7 @@ VENDOR_PLACES: Final = {
     "orchestrator/project_config.py": "names of kinds in YAML",
     "orchestrator/domain/configuration.py": "names of kinds in YAML",
     "orchestrator/bootstrap.py": "chooses an adapter by its kind",
+    "orchestrator/gates/secret_scan.py": "names whose token it found; the pattern is what the issuer writes into it",
     "orchestrator/cli/init.py": "writes a commented configuration",
     "orchestrator/cli/doctor.py": "checks each vendor's token and says the mend",
     "orchestrator/gates/secret_scan.py": "how each vendor's tokens look",
