@@ -185,13 +185,20 @@ class LocalAgentRuns:
                 procfs.send(owner.pid, owner.start_ticks, signal.SIGTERM)
 
     def _end_without_shim(self, run_dir: Path) -> None:
-        """The lock is held meanwhile: no shim can start in this directory any more."""
+        """The lock is held meanwhile: no shim can start in this directory any more. An agent that was forked but not
+        yet executed dies with its shim, and holds the lock for as long as that takes."""
+        deadline = time.monotonic() + _KILL_S
+        while not self._ended_under_lock(run_dir):
+            if time.monotonic() >= deadline:
+                raise TransientError(f"another process has taken the run {run_dir.name}")
+            time.sleep(_POLL_S)
+
+    def _ended_under_lock(self, run_dir: Path) -> bool:
         with _locked(run_dir) as ours:
-            if not ours:
-                raise TransientError(f"another process has just taken the run {run_dir.name}")
-            if self.exit_record(run_dir) is None:
+            if ours and self.exit_record(run_dir) is None:
                 swept = self._sweep(run_dir)
                 files.write_durably(str(run_dir / files.EXIT), _record_for_dead_shim(swept))
+            return ours
 
     def _sweep(self, run_dir: Path) -> procfs.Swept:
         stored = _read_json(run_dir / files.SHIM)

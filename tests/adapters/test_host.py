@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.adapters import procfs
 from orchestrator.adapters.host import LinuxHost, PortableHost, this_host
 from orchestrator.domain.ownership import Liveness, Owner
 from tests.processes import Children, first_line, is_running, state_of, until
@@ -247,3 +248,13 @@ class TestKillGroup:
 
 def test_free_space_is_told_also_for_a_directory_that_is_not_there_yet(host: LinuxHost, tmp_path: Path) -> None:
     assert host.free_bytes(tmp_path / "a" / "b") == pytest.approx(shutil.disk_usage(tmp_path).free, rel=0.2)
+
+
+def test_a_signal_reaches_only_the_process_whose_start_was_named(children: Children) -> None:
+    child = children.start()
+    ticks = owner_of(LinuxHost("here"), child.pid).start_ticks
+    assert not procfs.send(child.pid, ticks - 9, signal.SIGKILL)
+    assert is_running(child.pid)
+    assert procfs.send(child.pid, ticks, signal.SIGKILL)
+    until(lambda: not is_running(child.pid))
+    assert not procfs.send(child.pid, ticks, signal.SIGKILL), "a zombie is not signalled"

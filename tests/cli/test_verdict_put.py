@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -149,13 +150,10 @@ class TestCommand:
     def test_the_group_is_made_only_when_asked_for(self) -> None:
         assert cli.verdict.name == "verdict"  # type: ignore[attr-defined]  # by the module's __getattr__
         listed = subprocess.run(
-            ["python", "-c", "import sys, orchestrator.cli.verdict; print('click' in sys.modules)"],
+            [sys.executable, "-c", "import sys, orchestrator.cli.verdict; print('click' in sys.modules)"],
             capture_output=True,
             text=True,
-            env={
-                "PATH": f"{Path(os.sys.executable).parent}:{os.defpath}",
-                "PYTHONPATH": str(Path(cli.__file__).parents[2]),
-            },  # type: ignore[attr-defined]  # os.sys
+            cwd=Path(cli.__file__).parents[2],
         )
         assert listed.stdout.strip() == "False", listed.stderr
 
