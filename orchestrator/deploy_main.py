@@ -77,12 +77,14 @@ def deploy(parts: DeployParts, deployment_id: int) -> int:
     if row is None or spec is None:
         log.error("deployment %s: no such row, or nobody launched it on this node", deployment_id)
         return 1
+    # Before the row is won: with a bad edit of the configuration the deployment waits, it does not fail.
+    workspaces = parts.workspaces(row.project)
     with parts.files.environment_lock(row.project, row.environment) as free:
         won = _win(parts, row) if free else LostRace(deployments.OCCUPIED)
         if isinstance(won, LostRace):
             return _leave(parts, row, won)
         hit("deploy.won")
-        ending = _bring_up(parts, row, spec)
+        ending = _bring_up(parts, workspaces, row, spec)
         hit("deploy.done")
         _write_end(parts, row, ending)
     # After the lock: whoever waits for this environment may come now.
@@ -112,12 +114,12 @@ def _leave(parts: DeployParts, row: Deployment, lost: LostRace) -> int:
     return 0
 
 
-def _bring_up(parts: DeployParts, row: Deployment, spec: DeploySpec) -> Ending:
+def _bring_up(parts: DeployParts, workspaces: Workspaces, row: Deployment, spec: DeploySpec) -> Ending:
     """Everything between the two writes. What goes wrong before the command is an end; after it, only a look is."""
     try:
-        if refusal := _refusal(parts, row):
+        if refusal := _refusal(workspaces, row):
             return Ending(False, None, refusal)
-        result = _run_command(parts, row, spec)
+        result = _run_command(parts, workspaces, row, spec)
     except (OrchestratorError, OSError) as error:
         log.exception("deployment %s", row.id)
         if parts.deployer.command_state(row.id) is CommandState.NOT_STARTED:
@@ -128,19 +130,18 @@ def _bring_up(parts: DeployParts, row: Deployment, spec: DeploySpec) -> Ending:
     return _watch(parts, row, spec)
 
 
-def _refusal(parts: DeployParts, row: Deployment) -> str:
+def _refusal(workspaces: Workspaces, row: Deployment) -> str:
     """Why this version may not go there; empty when it may. Nothing but the base branch goes to production."""
     if row.environment != deployments.PRODUCTION:
         return ""
-    workspaces = parts.workspaces(row.project)
     base = _patiently(workspaces.base_tip)
     if _patiently(lambda: workspaces.is_ancestor(row.sha, base)):
         return ""
     return f"refused: {row.sha} is not reachable from the base branch (at {base}), nothing was run"
 
 
-def _run_command(parts: DeployParts, row: Deployment, spec: DeploySpec) -> CommandResult:
-    with _patiently(lambda: parts.workspaces(row.project).checkout(row.sha)) as folder:
+def _run_command(parts: DeployParts, workspaces: Workspaces, row: Deployment, spec: DeploySpec) -> CommandResult:
+    with _patiently(lambda: workspaces.checkout(row.sha)) as folder:
         # A checkout takes its time; meanwhile this node may have been given up and the row ended by somebody else.
         if not _is_ours(parts, row, parts.host.myself()):
             raise OrchestratorError("the row was taken away before the command began")
@@ -265,7 +266,11 @@ def main(argv: Sequence[str], wire: Callable[[Settings], DeployParts] = _wire) -
     """Entry point of the process; ``argv[1]`` is the deployment's id. ``wire`` builds the parts from settings."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    return deploy(wire(load_settings()), int(argv[1]))
+    try:
+        return deploy(wire(load_settings()), int(argv[1]))
+    except OrchestratorError as error:
+        log.error("deployment %s waits: %s", argv[1], error)
+        return 1
 
 
 if __name__ == "__main__":

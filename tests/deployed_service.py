@@ -1,7 +1,7 @@
 """What tests deploy: ``start`` replaces the service of an environment by one of ORCH_SHA, ``serve`` is that service.
 
-The state directory says how it goes: ``unhealthy`` lists versions that answer 503, ``hold`` makes ``start`` wait until it
-is gone, ``broken`` makes it fail. ``runs`` gets a line each time; ``environment.json`` what it was given.
+The state directory says how it goes: ``unhealthy`` lists versions that answer 503, ``hold`` makes ``start`` wait until
+it is gone, ``broken`` makes it fail. ``runs`` gets a line each time; ``environment.json`` what it was given.
 """
 
 from __future__ import annotations

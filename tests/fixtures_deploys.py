@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,7 @@ from tests.processes import is_running, until
 NODE = "deploy-node"
 PROJECT = "DEMO"
 _HERE = Path(__file__).parent
+_PROGRAM = (sys.executable, str(_HERE / "deployer_process.py"))
 _GIT = ("git", "-c", "user.name=Somebody", "-c", "user.email=somebody@example.com")
 
 
@@ -131,10 +133,11 @@ class DeployWorld:
         assert found is not None
         return found
 
-    def facts_at(self, deployment: Deployment) -> object:
+    def facts_at(self, deployment: Deployment) -> datetime:
         with self.store.transaction() as connection:
             statement = text("SELECT facts_at FROM tasks WHERE id = :t")
-            return connection.execute(statement, {"t": deployment.task_id}).scalar_one()
+            found: datetime = connection.execute(statement, {"t": deployment.task_id}).scalar_one()
+        return found
 
     def age(self, deployment: Deployment, column: str, hours: int = 9) -> None:
         statement = f"UPDATE deployments SET {column} = {column} - make_interval(hours => {hours}) WHERE id = :id"
@@ -143,7 +146,9 @@ class DeployWorld:
 
     # --- processes
 
-    def deployer(self, failpoints: str = "", data_dir: Path | None = None) -> CommandDeployer:
+    def deployer(
+        self, failpoints: str = "", data_dir: Path | None = None, program: tuple[str, ...] = _PROGRAM
+    ) -> CommandDeployer:
         place = data_dir or self.data_dir
         place.mkdir(exist_ok=True)
         environment = {
@@ -157,7 +162,6 @@ class DeployWorld:
             "ORCH_API_TOKEN": "a-secret-of-ours",
             **({"ORCH_FAILPOINTS": failpoints} if failpoints else {}),
         }
-        program = (sys.executable, str(_HERE / "deployer_process.py"))
         return CommandDeployer(place, self.host, environment, program)
 
     def launch(
@@ -167,12 +171,13 @@ class DeployWorld:
         *,
         failpoints: str = "",
         data_dir: Path | None = None,
+        program: tuple[str, ...] = _PROGRAM,
     ) -> None:
         with self.store.transaction() as connection:
             deployments.mark_launched(connection, deployment.id)
         row, spec = deployment, spec or self.spec(deployment.environment)
         request = DeployRequest(row.id, row.project, row.environment, row.sha, row.image, spec)
-        self.deployer(failpoints, data_dir).launch(request)
+        self.deployer(failpoints, data_dir, program).launch(request)
 
     def observe(self, environment: str) -> Observation:
         return self.deployer().observe(self.spec(environment))

@@ -16,7 +16,7 @@ import pytest
 
 from orchestrator.adapters import procfs
 from orchestrator.adapters.deployers.by_driver import deployers_here
-from orchestrator.adapters.deployers.command import CommandDeployer
+from orchestrator.adapters.deployers.command import DEPLOYER, CommandDeployer
 from orchestrator.adapters.deployers.compose import ComposeDeployer
 from orchestrator.adapters.deployers.deploy_files import DeployFiles
 from orchestrator.adapters.host import this_host
@@ -214,6 +214,29 @@ def test_the_deployer_outlives_whoever_launched_it(world: DeployWorld, tmp_path:
     assert seen.ppid not in (os.getpid(), launcher.pid)
     go.touch()
     assert world.until_status(row, SUCCEEDED, FAILED).status is SUCCEEDED
+
+
+def test_the_real_entry_finds_the_repository_by_the_operators_configuration(world: DeployWorld) -> None:
+    world.data_dir.mkdir()
+    stages = "".join(
+        f"      {stage}: {{command: ['true']}}\n"
+        for stage in ("analysis", "architecture", "development", "review", "testing")
+    )
+    projects = f"projects:\n  - key: DEMO\n    repository: {world.remote}\n    agents:\n{stages}"
+    (world.data_dir / "orchestrator.yml").write_text(projects)
+    row = world.request("production", world.second)
+    world.launch(row, program=DEPLOYER)
+    ended = world.until_status(row, SUCCEEDED, FAILED)
+    assert ended.status is SUCCEEDED, ended.detail
+
+
+def test_with_a_bad_edit_of_the_configuration_a_deployment_waits(world: DeployWorld) -> None:
+    world.data_dir.mkdir()
+    (world.data_dir / "orchestrator.yml").write_text("projects: {")
+    row = world.request()
+    world.launch(row, program=DEPLOYER)
+    world.until_log_says(row, f"deployment {row.id} waits: ")
+    assert world.row(row).status is REQUESTED
 
 
 def _launcher(world: DeployWorld, deployment_id: int, failpoints: str) -> subprocess.Popen[bytes]:

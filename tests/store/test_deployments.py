@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 
 import pytest
 from sqlalchemy import Engine, text
@@ -31,7 +32,9 @@ class Rows:
 
     def task(self) -> int:
         self.items += 1
-        statement = text("INSERT INTO tasks (work_item, project, title, branch) VALUES (:i, 'D', 't', 'b') RETURNING id")
+        statement = text(
+            "INSERT INTO tasks (work_item, project, title, branch) VALUES (:i, 'D', 't', 'b') RETURNING id"
+        )
         with self.store.transaction() as connection:
             return int(connection.execute(statement, {"i": f"D-{self.items}"}).scalar_one())
 
@@ -46,9 +49,7 @@ class Rows:
 
     def tombstone(self, task: int) -> Deployment:
         with self.store.transaction() as connection:
-            return deployments.tombstone(
-                connection, task_id=task, visit=5, project="D", environment="staging", sha="a"
-            )
+            return deployments.tombstone(connection, task_id=task, visit=5, project="D", environment="staging", sha="a")
 
     def win(self, row: Deployment, by: Owner | None = None) -> Committed | LostRace:
         with self.store.transaction() as connection:
@@ -160,7 +161,7 @@ def test_a_roll_back_that_landed_is_what_the_environment_has(rows: Rows) -> None
 
 def test_of_eight_deployers_of_one_row_one_wins(rows: Rows) -> None:
     row = rows.request()
-    results = at_once(*(lambda pid=pid: rows.win(row, owner(pid)) for pid in range(1, 9)))
+    results = at_once(*(partial(rows.win, row, owner(pid)) for pid in range(1, 9)))
     assert results.count(Committed()) == 1
     winner = rows.get(row).owner
     assert winner is not None
@@ -210,7 +211,7 @@ def test_a_running_one_cannot_be_revoked(rows: Rows) -> None:
 def test_of_a_winner_and_a_revoker_exactly_one_is_served(rows: Rows) -> None:
     for _ in range(10):
         row = rows.request()
-        won, revoked = at_once(lambda row=row: rows.win(row), lambda row=row: rows.revoke(row))
+        won, revoked = at_once(partial(rows.win, row), partial(rows.revoke, row))
         assert [won, revoked].count(Committed()) == 1
         status = DeploymentStatus.RUNNING if won == Committed() else DeploymentStatus.REVOKED
         assert rows.get(row).status is status

@@ -46,7 +46,9 @@ def test_a_request_is_launched_when_its_turn_has_come_and_nobody_came_for_it(
     assert isinstance(repair(UnfinishedDeploy(REQUESTED, is_next, launched_s, Liveness.UNKNOWN)), step)
 
 
-@pytest.mark.parametrize(("deployer", "step"), [(Liveness.ALIVE, Leave), (Liveness.UNKNOWN, Leave), (Liveness.DEAD, TakeOver)])
+@pytest.mark.parametrize(
+    ("deployer", "step"), [(Liveness.ALIVE, Leave), (Liveness.UNKNOWN, Leave), (Liveness.DEAD, TakeOver)]
+)
 def test_only_a_deployer_that_is_proven_dead_is_taken_over_however_old_it_is(deployer: Liveness, step: type) -> None:
     assert isinstance(repair(UnfinishedDeploy(RUNNING, True, 1e9, deployer)), step)
 
