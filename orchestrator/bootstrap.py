@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -27,7 +26,18 @@ from orchestrator.domain.configuration import OperatorConfig, ProjectConfig
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.domain.ownership import ChildGroup, Owner
 from orchestrator.engine.context import Engine
-from orchestrator.ports import AgentCli, ChildRunner, ChildRunners, Deployer, Forge, Host, Notifier, Nudges, ProjectPorts, Tracker
+from orchestrator.ports import (
+    AgentCli,
+    ChildRunner,
+    ChildRunners,
+    Deployer,
+    Forge,
+    Host,
+    Notifier,
+    Nudges,
+    ProjectPorts,
+    Tracker,
+)
 from orchestrator.project_config import GitRepositoryConfigs, LastGood, operator_config_file
 from orchestrator.settings import Settings
 from orchestrator.store import nodes

@@ -18,8 +18,12 @@ from typing import Protocol, runtime_checkable
 from orchestrator.domain.configuration import AgentSpec, DeploySpec, ProjectConfig, RepositoryConfig
 from orchestrator.domain.deploy_repair import CommandState
 from orchestrator.domain.ownership import ChildGroup, Liveness, Owner, Probe
+from orchestrator.domain.runs import PromptFacts as PromptFacts
+from orchestrator.domain.runs import RunExit as RunExit
 from orchestrator.domain.stages import Stage
 from orchestrator.domain.verdicts import InvalidVerdict, Verdict
+from orchestrator.domain.work_items import TrackerState as TrackerState
+from orchestrator.domain.work_items import WorkItem as WorkItem
 
 
 class Clock(Protocol):
@@ -32,33 +36,6 @@ class Clock(Protocol):
 
 
 # --- tracker ---------------------------------------------------------------------------------------------
-
-
-class TrackerState(StrEnum):
-    """The states of a work item that mean something to the orchestrator; an adapter maps its own to these."""
-
-    BACKLOG = "backlog"
-    TO_ANALYSE = "to-analyse"
-    IN_PROGRESS = "in-progress"
-    NEEDS_HUMAN = "needs-human"
-    STOP = "stop"
-    DONE = "done"
-    CANCELLED = "cancelled"
-
-
-@dataclass(frozen=True, slots=True)
-class WorkItem:
-    """A current read of a work item. ``blocked_by`` names the items that block it and are not terminal there."""
-
-    key: str
-    project: str
-    title: str
-    body: str
-    state: TrackerState
-    priority: int
-    author: str
-    blocked_by: tuple[str, ...]
-    updated_at: datetime
 
 
 class Tracker(Protocol):
@@ -325,18 +302,6 @@ class AgentCli(Protocol):
     def command(self, request: AgentRequest) -> AgentCommand: ...
 
 
-@dataclass(frozen=True, slots=True)
-class RunExit:
-    """The shim's exit record. ``reason``: exited | timed-out | silent | stopped | bad-start."""
-
-    exit_code: int | None
-    signal: int | None
-    reason: str
-    ended_at: datetime
-    strays: int
-    detail: str = ""
-
-
 class AgentRuns(Protocol):
     """Agent processes on this node, under the shim. They survive every restart of the orchestrator."""
 
@@ -359,27 +324,6 @@ class AgentRuns(Protocol):
 
     def acknowledge(self, run_dir: Path) -> None:
         """The outcome of that run is in the database; ``finished`` names it no more. Repeating it is harmless."""
-
-
-@dataclass(frozen=True, slots=True)
-class PromptFacts:
-    """What an agent is told. ``title``, ``body`` and ``evidence`` were written by others and reach it as quotation.
-
-    ``documents`` are paths in the worktree of earlier stages' documents; ``evidence`` says why the task came back
-    here; ``verdict_errors`` are what was wrong with this stage's last verdict (the repair turn);
-    ``instructions`` come from the repository's configuration for this stage.
-    """
-
-    run_id: str
-    work_item: str
-    title: str
-    body: str
-    documents: tuple[str, ...] = ()
-    evidence: str = ""
-    instructions: str = ""
-    base_branch: str = "main"
-    test_command: tuple[str, ...] = ()
-    verdict_errors: tuple[str, ...] = ()
 
 
 class Prompts(Protocol):

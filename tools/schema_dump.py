@@ -15,7 +15,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from orchestrator.domain.stages import STAGE_TRANSITIONS
-from orchestrator.store.schema import metadata
+from orchestrator.store.local_schema import metadata
 from orchestrator.store.triggers import FUNCTIONS, TRIGGERS
 
 VERSIONS: Final = Path(__file__).parent.parent / "orchestrator" / "store" / "migrations" / "versions"

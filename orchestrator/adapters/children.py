@@ -11,6 +11,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -91,10 +92,8 @@ class LeasedChildren:
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """End what is left of the group: also after a normal end, since a command may leave others behind."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait(_END_S)
         if self.host.kill_group(process.pid, _END_S):
             self.announce(None)

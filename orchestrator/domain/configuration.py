@@ -37,11 +37,15 @@ class AgentSpec:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds that are on by default; reaching one parks the task with the figure."""
+    """Bounds that are on by default; reaching one parks the task with the figure.
+
+    ``gate_errors``: errors in a row of a gate or of the outside. Their delays double from 1 s to 300 s, so that ten
+    outlast a restart of a forge (a quarter of an hour).
+    """
 
     attempts_per_stage: int = 3
     roll_backs_per_task: int = 5
-    gate_errors: int = 5
+    gate_errors: int = 10
     runs_per_node: int = 8
     runs_per_project: int = 4
     free_disk_bytes: int = 256 * 1024 * 1024

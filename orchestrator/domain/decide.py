@@ -36,6 +36,9 @@ from orchestrator.domain.views import (
 DISPATCH_PATIENCE: Final = timedelta(seconds=20)
 """How long a start that was sent to a node may take before it is sent again; a doubled start is harmless."""
 
+OUTSIDE: Final = ("outside", "configuration")
+"""Names under which the engine records that it could not act at all, beside the names of gates."""
+
 QUOTA_DELAY_S: Final = 900.0
 """Seconds until a run is tried again when a provider's quota named no reset."""
 
@@ -82,7 +85,7 @@ class Advance:
 
 @dataclass(frozen=True, slots=True)
 class RollBack:
-    """Go back to development with ``reason``. ``before`` are effects to be done first; ``new_branch``: after a merge."""
+    """Go back to development with ``reason``. ``before``: effects done first; ``new_branch``: after a merge."""
 
     edge: Edge
     reason: str
@@ -111,10 +114,15 @@ def decide(view: TaskView, now: datetime) -> Decision:
     if is_terminal(view.stage):
         told = view.stage is not Stage.CANCELLED or view.stop_acknowledged
         return Wait((f"it is {view.stage}",)) if told else Cancel()
+    held_up = _held_up(view, now)
     if view.stop is not None and view.stop_enabled:
-        return Cancel()
+        return held_up if isinstance(held_up, Wait) else Cancel()
     if view.parked is not None:
         return Wait((f"parked: {view.parked.reason}",))
+    return held_up or _next(view, now)
+
+
+def _next(view: TaskView, now: datetime) -> Decision:
     if _point_of_no_return_passed(view):
         return Advance(_forward(view), judged=True)
     if view.rejected is not None:
@@ -124,6 +132,23 @@ def decide(view: TaskView, now: datetime) -> Decision:
     if view.stage in view.policy.agent_stages:
         return _with_agent(view, now)
     return _take_edge(view, now)
+
+
+def _held_up(view: TaskView, now: datetime) -> Wait | Park | None:
+    """The outside or the repository's configuration could not be read or did not answer: wait, in the end for a
+    person. Only errors without a break count: an outage last week is over."""
+    errors: list[GateResultView] = []
+    for result in reversed(view.gate_results):
+        if result.gate not in OUTSIDE or result.outcome is not GateOutcome.ERROR:
+            break
+        errors.append(result)
+    if not errors:
+        return None
+    if errors[0].not_before is not None and now < errors[0].not_before:
+        return Wait((f"{errors[0].gate}: {errors[0].evidence}",), errors[0].not_before)
+    if len(errors) >= view.policy.limits.gate_errors:
+        return Park(f"{len(errors)} errors in a row. Last: {errors[0].evidence}")
+    return None
 
 
 def _forward(view: TaskView) -> Edge:

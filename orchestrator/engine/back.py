@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 
+from orchestrator.domain.configuration import RepositoryConfig
 from orchestrator.domain.decide import Park, RollBack
-from orchestrator.domain.errors import LostRaceError
+from orchestrator.domain.errors import LostRaceError, OrchestratorError
 from orchestrator.domain.ownership import LostRace
 from orchestrator.domain.stages import EffectKind
 from orchestrator.domain.views import TaskView
@@ -15,6 +17,8 @@ from orchestrator.engine.effects import EffectRefused, Scene
 from orchestrator.engine.region import Region
 from orchestrator.store import tasks
 from orchestrator.store.tasks import SameStage
+
+_log = logging.getLogger(__name__)
 
 
 def roll_back(region: Region, view: TaskView, decision: RollBack) -> Step:
@@ -31,15 +35,26 @@ def roll_back(region: Region, view: TaskView, decision: RollBack) -> Step:
 
 def park(region: Region, view: TaskView, decision: Park) -> Step:
     """Stand still with a reason; people are told once."""
-    scene = _scene(region, view, f"{view.work_item} is parked: {decision.reason}", f"parked-{view.round}")
-    for kind in (*decision.before, EffectKind.NOTIFY):
-        _best(region, scene, kind)
+    note, occasion = f"{view.work_item} is parked: {decision.reason}", f"parked-{view.round}"
+    for kind in decision.before:
+        _best(region, _scene(region, view, note, occasion), kind)
+    _tell(region, Scene(view=view, repository=RepositoryConfig(""), base_sha="", note=note, occasion=occasion))
     at = SameStage(view.stage, view.stage_seq)
     with region.engine.store.transaction(region.held.actor) as connection:
         outcome = tasks.park_if_epoch_holds(connection, region.held, at, decision.reason)
     if isinstance(outcome, LostRace):
         raise LostRaceError(outcome.why)
     return Step.COMMITTED
+
+
+def _tell(region: Region, scene: Scene) -> None:
+    """A message that cannot be sent must not keep a task from standing still: its claim stays and is seen."""
+    try:
+        effects.run(region, scene, EffectKind.NOTIFY)
+    except LostRaceError:
+        raise
+    except OrchestratorError as error:
+        _log.warning("people were not told that %s is parked: %s", scene.view.work_item, error)
 
 
 def _scene(region: Region, view: TaskView, note: str, occasion: str) -> Scene:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, Engine, create_engine, text
 
 from orchestrator.store import triggers
-from orchestrator.store.schema import metadata
+from orchestrator.store.local_schema import metadata
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,8 @@ def of_round(connection: Connection, task_id: int, visit: int, round_: int) -> S
         {"t": task_id, "v": visit, "r": round_},
     )
     return [
-        GateResultView(row.gate, GateOutcome(row.outcome), row.evidence, row.head_sha, row.at, row.not_before, row.figure)
+        GateResultView(
+            row.gate, GateOutcome(row.outcome), row.evidence, row.head_sha, row.at, row.not_before, row.figure
+        )
         for row in rows
     ]

@@ -56,9 +56,9 @@ def acquire(connection: Connection, task_id: int, entry: Entry, probe: Probe) ->
     if task.stop_requested_at is not None and not entry.closing:
         return Busy(None, 0.0, "a STOP request stands")
     found = _find(connection, task_id)
-    if found is not None and found.is_held and found.owner is not None:
-        if is_alive(found.owner, ProbeInTransaction(connection, probe)):
-            return Busy(found.owner, _age_s(connection, task_id), f"{found.actor} is inside {found.edge}")
+    owner = found.owner if found is not None and found.is_held else None
+    if found is not None and owner is not None and is_alive(owner, ProbeInTransaction(connection, probe)):
+        return Busy(owner, _age_s(connection, task_id), f"{found.actor} is inside {found.edge}")
     epoch = task.lease_epoch + 1
     connection.execute(text("UPDATE tasks SET lease_epoch = :e WHERE id = :id"), {"e": epoch, "id": task_id})
     _write(connection, task_id, entry, epoch)
@@ -198,7 +198,8 @@ def force_release(connection: Connection, task_id: int, *, why: str, epoch: int 
     connection.execute(
         text(
             """INSERT INTO events (task_id, work_item, kind, actor, stage_seq, epoch, detail)
-            VALUES (:id, :item, 'lease.forced', orch_actor(), :seq, :epoch, jsonb_build_object('why', CAST(:why AS text)))"""
+            VALUES (:id, :item, 'lease.forced', orch_actor(), :seq, :epoch,
+              jsonb_build_object('why', CAST(:why AS text)))"""
         ),
         {"id": task_id, "item": task.work_item, "seq": task.stage_seq, "epoch": task.lease_epoch + 1, "why": why},
     )
@@ -251,9 +252,9 @@ def acquire_merge_lane(
         {"p": project, "b": base_branch},
     ).one_or_none()
     owner = None if row is None or row.released_at is not None else read_owner(row)
-    if row is not None and owner is not None:
-        if not reclaim or is_alive(owner, ProbeInTransaction(connection, probe)):
-            return Busy(owner, float(row.age), f"the merge lane serves task {row.task_id}")
+    taken = owner is not None and (not reclaim or is_alive(owner, ProbeInTransaction(connection, probe)))
+    if row is not None and taken:
+        return Busy(owner, float(row.age), f"the merge lane serves task {row.task_id}")
     epoch = 1 if row is None else row.epoch + 1
     connection.execute(
         text(

@@ -44,7 +44,8 @@ def register(connection: Connection, probe: Probe, *, fresh_s: float) -> Node | 
     """
     row = connection.execute(
         text(
-            f"SELECT {_COLUMNS}, last_seen_at > now() - make_interval(secs => :s) AS fresh FROM nodes WHERE node = :n FOR UPDATE"
+            f"""SELECT {_COLUMNS}, last_seen_at > now() - make_interval(secs => :s) AS fresh
+            FROM nodes WHERE node = :n FOR UPDATE"""
         ),
         {"n": probe.node, "s": fresh_s},
     ).one_or_none()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from sqlalchemy import Row
 
 from orchestrator.domain.ownership import Owner

@@ -50,7 +50,8 @@ def _one_of(column: str, values: type[StrEnum]) -> str:
     return f"{column} IN ({', '.join(repr(str(value)) for value in values)})"
 
 
-def _moment(name: str, *, now: bool = False, required: bool = False) -> Column[object]:
+def moment(name: str, *, now: bool = False, required: bool = False) -> Column[object]:
+    """A column of a point in time; ``now``: the database's clock fills it in."""
     default = func.clock_timestamp() if now else None
     return Column(name, DateTime(timezone=True), nullable=not (now or required), server_default=default)
 
@@ -95,22 +96,22 @@ tasks = Table(
     Column("merged_sha", Text),
     Column("merged_by_hand", Boolean, nullable=False, server_default="false"),
     Column("stop_requested_by", Text),
-    _moment("stop_requested_at"),
-    _moment("stop_acknowledged_at"),
+    moment("stop_requested_at"),
+    moment("stop_acknowledged_at"),
     Column("parked_reason", Text),
-    _moment("parked_at"),
+    moment("parked_at"),
     Column("approved_by", Text),
-    _moment("approved_at"),
+    moment("approved_at"),
     Column("rejected_by", Text),
     Column("rejected_why", Text),
-    _moment("retry_not_before"),
+    moment("retry_not_before"),
     Column("blocked_by", ARRAY(Text), nullable=False, server_default=text("'{}'::text[]")),
     Column("reasons", JSONB, nullable=False, server_default=text("'[]'::jsonb")),
-    _moment("reasons_at"),
-    _moment("reasons_until"),
-    _moment("facts_at", now=True),
-    _moment("created_at", now=True),
-    _moment("stage_entered_at", now=True),
+    moment("reasons_at"),
+    moment("reasons_until"),
+    moment("facts_at", now=True),
+    moment("created_at", now=True),
+    moment("stage_entered_at", now=True),
     CheckConstraint(_one_of("stage", Stage), name="stage_is_known"),
     CheckConstraint("stage_seq >= 0 AND lease_epoch >= 0 AND round >= 0", name="fences_only_grow_from_zero"),
     CheckConstraint("(stop_requested_by IS NULL) = (stop_requested_at IS NULL)", name="a_stop_names_who_and_when"),
@@ -145,19 +146,19 @@ jobs = Table(
     Column("status", Text, nullable=False, server_default=JobStatus.QUEUED),
     Column("node", Text),
     Column("evidence", Text, nullable=False, server_default=""),
-    _moment("created_at", now=True),
-    _moment("dispatched_at"),
-    _moment("started_at"),
-    _moment("exited_at"),
+    moment("created_at", now=True),
+    moment("dispatched_at"),
+    moment("started_at"),
+    moment("exited_at"),
     Column("exit_code", Integer),
-    _moment("settled_at"),
+    moment("settled_at"),
     Column("outcome", Text),
     Column("verdict", JSONB),
     Column("head_sha", Text),
     Column("detail", Text, nullable=False, server_default=""),
     Column("counted", Boolean, nullable=False, server_default="false"),
     Column("dead_ticks", Integer, nullable=False, server_default="0"),
-    _moment("finished_at"),
+    moment("finished_at"),
     *_owner("finalizer"),
     CheckConstraint(_one_of("status", JobStatus), name="job_status_is_known"),
     CheckConstraint(_one_of("stage", Stage), name="job_stage_is_known"),
@@ -185,8 +186,8 @@ agent_runs = Table(
     Column("config_digest", Text, nullable=False, server_default=""),
     *_owner("launcher"),
     *_owner("owner"),
-    _moment("started_at", now=True),
-    _moment("exited_at"),
+    moment("started_at", now=True),
+    moment("exited_at"),
     Column("exit_code", Integer),
     Column("exit_signal", Integer),
     Column("exit_reason", Text),
@@ -217,8 +218,8 @@ transition_lease = Table(
     *_owner("owner"),
     Column("child_pgid", BigInteger),
     Column("child_start_ticks", BigInteger),
-    _moment("acquired_at", now=True),
-    _moment("released_at"),
+    moment("acquired_at", now=True),
+    moment("released_at"),
     CheckConstraint(_whole("owner"), name="lease_owner_is_complete_or_absent"),
     CheckConstraint(
         "released_at IS NOT NULL OR num_nulls(owner_node, owner_pid) = 0", name="a_held_lease_names_its_owner"
@@ -239,8 +240,8 @@ merge_lease = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("task_id", BigInteger, ForeignKey("tasks.id", name="a_merge_lane_serves_a_task"), nullable=False),
     *_owner("owner"),
-    _moment("acquired_at", now=True),
-    _moment("released_at"),
+    moment("acquired_at", now=True),
+    moment("released_at"),
     CheckConstraint(_whole("owner"), name="lane_owner_is_complete_or_absent"),
     CheckConstraint(
         "released_at IS NOT NULL OR num_nulls(owner_node, owner_pid) = 0", name="a_held_lane_names_its_owner"
@@ -263,9 +264,9 @@ effects = Table(
     Column("sends", Integer, nullable=False, server_default="0"),
     _json("request"),
     _json("result"),
-    _moment("claimed_at", now=True),
-    _moment("sent_at"),
-    _moment("settled_at"),
+    moment("claimed_at", now=True),
+    moment("sent_at"),
+    moment("settled_at"),
     CheckConstraint(_one_of("status", EffectStatus), name="effect_status_is_known"),
     CheckConstraint(_one_of("kind", EffectKind), name="effect_kind_is_known"),
     CheckConstraint("(status = 'claimed') = (settled_at IS NULL)", name="a_settled_effect_says_when"),
@@ -292,8 +293,8 @@ gate_results = Table(
     Column("epoch", BigInteger, nullable=False),
     Column("duration_s", Float, nullable=False, server_default="0"),
     Column("figure", Float),
-    _moment("not_before"),
-    _moment("at", now=True),
+    moment("not_before"),
+    moment("at", now=True),
     CheckConstraint(_one_of("outcome", GateOutcome), name="gate_outcome_is_known"),
 )
 Index("gate_results_of_a_round", gate_results.c.task_id, gate_results.c.visit, gate_results.c.round)
@@ -321,10 +322,10 @@ deployments = Table(
     Column("previous_sha", Text),
     Column("observed_sha", Text),
     Column("detail", Text, nullable=False, server_default=""),
-    _moment("requested_at", now=True),
-    _moment("launched_at"),
-    _moment("started_at"),
-    _moment("finished_at"),
+    moment("requested_at", now=True),
+    moment("launched_at"),
+    moment("started_at"),
+    moment("finished_at"),
     CheckConstraint(_one_of("status", DeploymentStatus), name="deployment_status_is_known"),
     CheckConstraint("kind IN ('deploy', 'roll_back')", name="deployment_kind_is_known"),
     CheckConstraint(_whole("owner"), name="deployer_is_complete_or_absent"),
@@ -351,7 +352,7 @@ images = Table(
     Column("tag", Text, nullable=False),
     Column("recipe_digest", Text, nullable=False),
     Column("task_id", BigInteger, ForeignKey("tasks.id", name="an_image_was_built_for_a_task")),
-    _moment("built_at", now=True),
+    moment("built_at", now=True),
     PrimaryKeyConstraint("project", "tag", name="an_image_tag_is_built_once"),
 )
 
@@ -362,7 +363,7 @@ coverage_baselines = Table(
     Column("base_branch", Text, nullable=False),
     Column("line_rate", Numeric(7, 6), nullable=False),
     Column("sha", Text, nullable=False),
-    _moment("raised_at", now=True),
+    moment("raised_at", now=True),
     CheckConstraint("line_rate BETWEEN 0 AND 1", name="a_line_rate_is_a_share"),
     PrimaryKeyConstraint("project", "base_branch", name="one_baseline_a_base_branch"),
 )
@@ -375,9 +376,9 @@ nodes = Table(
     Column("pid_ns", BigInteger, nullable=False),
     Column("incarnation", Integer, nullable=False, server_default="1"),
     Column("draining", Boolean, nullable=False, server_default="false"),
-    _moment("registered_at", now=True),
-    _moment("last_seen_at", now=True),
-    _moment("lost_at"),
+    moment("registered_at", now=True),
+    moment("last_seen_at", now=True),
+    moment("lost_at"),
 )
 
 inbox = Table(
@@ -392,9 +393,9 @@ inbox = Table(
     Column("work_item", Text),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("error", Text, nullable=False, server_default=""),
-    _moment("not_before", now=True),
-    _moment("received_at", now=True),
-    _moment("processed_at"),
+    moment("not_before", now=True),
+    moment("received_at", now=True),
+    moment("processed_at"),
     UniqueConstraint("source", "dedupe_key", name="a_delivery_is_kept_once"),
 )
 Index("unprocessed_deliveries", inbox.c.not_before, postgresql_where=text("processed_at IS NULL"))
@@ -410,7 +411,7 @@ events = Table(
     Column("stage_seq", Integer),
     Column("epoch", BigInteger),
     _json("detail"),
-    _moment("at", now=True),
+    moment("at", now=True),
 )
 Index("events_of_a_task", events.c.task_id, events.c.id)
 Index("events_of_a_work_item", events.c.work_item, events.c.id)
@@ -422,7 +423,7 @@ switches = Table(
     Column("scope", Text, primary_key=True, server_default="*"),
     Column("set_by", Text, nullable=False),
     Column("reason", Text, nullable=False, server_default=""),
-    _moment("set_at", now=True),
+    moment("set_at", now=True),
     CheckConstraint("name IN ('pause', 'panic', 'lane')", name="switch_is_known"),
 )
 """A row means the lever is thrown. ``scope``: ``*``, a project, or project/base-branch for a lane."""
@@ -441,89 +442,11 @@ ticks = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("summary", Text, nullable=False, server_default=""),
-    _moment("last_at", now=True),
-    _moment("last_success_at"),
+    moment("last_at", now=True),
+    moment("last_success_at"),
     Column("last_error", Text, nullable=False, server_default=""),
 )
 """When each sweep and poll ran last; a silent sweep is seen by its age."""
-
-local_items = Table(
-    "local_items",
-    metadata,
-    Column("key", Text, primary_key=True),
-    Column("project", Text, nullable=False),
-    Column("number", Integer, nullable=False),
-    Column("title", Text, nullable=False),
-    Column("body", Text, nullable=False, server_default=""),
-    Column("state", Text, nullable=False),
-    Column("priority", Integer, nullable=False, server_default="0"),
-    Column("author", Text, nullable=False),
-    _moment("created_at", now=True),
-    _moment("updated_at", now=True),
-    UniqueConstraint("project", "number", name="a_number_is_used_once_a_project"),
-    CheckConstraint("length(btrim(title)) > 0", name="a_work_item_has_a_title"),
-)
-Index("local_items_by_change", local_items.c.updated_at)
-
-local_blocks = Table(
-    "local_blocks",
-    metadata,
-    Column("item", Text, ForeignKey("local_items.key", name="a_blocked_item_exists"), nullable=False),
-    Column("blocked_by", Text, ForeignKey("local_items.key", name="a_blocking_item_exists"), nullable=False),
-    PrimaryKeyConstraint("item", "blocked_by", name="a_block_is_listed_once"),
-    CheckConstraint("item <> blocked_by", name="no_item_blocks_itself"),
-)
-
-local_comments = Table(
-    "local_comments",
-    metadata,
-    Column("id", BigInteger, Identity(always=True), primary_key=True),
-    Column("item", Text, ForeignKey("local_items.key", name="a_comment_belongs_to_an_item"), nullable=False),
-    Column("marker", Text, nullable=False),
-    Column("author", Text, nullable=False),
-    Column("text", Text, nullable=False),
-    _moment("at", now=True),
-    UniqueConstraint("item", "marker", name="a_marked_comment_is_written_once"),
-)
-
-local_pull_requests = Table(
-    "local_pull_requests",
-    metadata,
-    Column("project", Text, nullable=False),
-    Column("number", Integer, nullable=False),
-    Column("head_branch", Text, nullable=False),
-    Column("base_branch", Text, nullable=False),
-    Column("state", Text, nullable=False, server_default="open"),
-    Column("title", Text, nullable=False),
-    Column("body", Text, nullable=False, server_default=""),
-    Column("merge_sha", Text),
-    _moment("opened_at", now=True),
-    _moment("closed_at"),
-    PrimaryKeyConstraint("project", "number", name="a_pull_request_number_is_used_once"),
-    CheckConstraint("state IN ('open', 'merged', 'closed')", name="pull_request_state_is_known"),
-    CheckConstraint("(state = 'merged') = (merge_sha IS NOT NULL)", name="a_merged_pull_request_names_its_commit"),
-)
-Index(
-    "one_open_pull_request_a_head_and_base",
-    local_pull_requests.c.project,
-    local_pull_requests.c.head_branch,
-    local_pull_requests.c.base_branch,
-    unique=True,
-    postgresql_where=text("state = 'open'"),
-)
-
-local_statuses = Table(
-    "local_statuses",
-    metadata,
-    Column("project", Text, nullable=False),
-    Column("sha", Text, nullable=False),
-    Column("context", Text, nullable=False),
-    Column("state", Text, nullable=False),
-    Column("description", Text, nullable=False, server_default=""),
-    _moment("at", now=True),
-    PrimaryKeyConstraint("project", "sha", "context", name="the_newest_status_of_a_context_counts"),
-    CheckConstraint("state IN ('pending', 'success', 'failure')", name="status_state_is_known"),
-)
 
 
 def owner_columns(table: Table, prefix: str = "owner") -> Iterable[Column[object]]:

@@ -62,15 +62,16 @@ def commit_stage_cas(connection: Connection, held: HeldLease, step: StageCommit)
 
 def _guarded(held: HeldLease) -> str:
     fences = "AND stage_seq = :seq AND lease_epoch = :epoch" if held.enforced else ""
-    return f"""UPDATE tasks SET stage = :target, stage_seq = stage_seq + 1, round = 0, stage_entered_at = clock_timestamp(),
-          facts_at = clock_timestamp(), parked_reason = NULL, parked_at = NULL, retry_not_before = NULL,
+    return f"""UPDATE tasks SET stage = :target, stage_seq = stage_seq + 1, round = 0,
+          stage_entered_at = clock_timestamp(), facts_at = clock_timestamp(),
+          parked_reason = NULL, parked_at = NULL, retry_not_before = NULL,
           approved_by = NULL, approved_at = NULL, rejected_by = NULL, rejected_why = NULL, reasons = '[]',
           reasons_at = NULL, reasons_until = NULL,
           generation = generation + :grow, branch = coalesce(:branch, branch),
           head_sha = CASE WHEN :grow = 1 THEN NULL ELSE head_sha END,
           pull_request = CASE WHEN :grow = 1 THEN NULL ELSE pull_request END,
           merged_sha = CASE WHEN :grow = 1 THEN NULL ELSE merged_sha END
-        WHERE id = :id AND stage = :expected {fences}"""  # noqa: S608  # the two texts are constants of this module
+        WHERE id = :id AND stage = :expected {fences}"""  # the two texts are constants of this module
 
 
 def _values(held: HeldLease, step: StageCommit) -> dict[str, object]:
@@ -98,7 +99,7 @@ def serial_load(connection: Connection, project: str, besides: int | None = None
         connection.execute(
             text(
                 f"""SELECT count(*) FROM tasks WHERE project = :p AND stage IN ({stages})
-                AND (CAST(:t AS bigint) IS NULL OR id <> :t)"""  # noqa: S608  # constants
+                AND (CAST(:t AS bigint) IS NULL OR id <> :t)"""  # constants
             ),
             {"p": project, "t": besides},
         ).scalar_one()

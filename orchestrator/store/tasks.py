@@ -105,7 +105,8 @@ def due(connection: Connection, limit: int) -> Sequence[TaskRef]:
     rows = connection.execute(
         text(
             f"""SELECT {_REF} FROM tasks
-            WHERE {LIVE_STAGE} OR (stage = 'cancelled' AND stop_acknowledged_at IS NULL AND stop_requested_at IS NOT NULL)
+            WHERE {LIVE_STAGE}
+              OR (stage = 'cancelled' AND stop_acknowledged_at IS NULL AND stop_requested_at IS NOT NULL)
             ORDER BY reasons_at NULLS FIRST, id LIMIT :n"""
         ),
         {"n": limit},

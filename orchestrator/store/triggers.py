@@ -1,6 +1,7 @@
 """Triggers: history that no code path can forget, and the rules that a CHECK cannot see.
 
-``orch.actor`` is a setting of the transaction (``store.database.Store.transaction`` sets it); it names who changed the row.
+``orch.actor`` is a setting of the transaction that ``store.database.Store.transaction`` makes; it names who changed
+the row.
 """
 
 from __future__ import annotations

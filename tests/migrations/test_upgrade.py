@@ -15,7 +15,7 @@ from sqlalchemy import Engine, text
 from orchestrator.domain.errors import ConfigurationError, PermanentError, TransientError
 from orchestrator.store import migrations
 from orchestrator.store.database import create_all
-from orchestrator.store.schema import metadata
+from orchestrator.store.local_schema import metadata
 from tests.adapters.contracts.at_once import at_once
 from tests.fixtures_stores import PostgresServer
 from tests.migrations.catalog import catalog

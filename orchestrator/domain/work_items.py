@@ -1,0 +1,34 @@
+"""Work items as a tracker shows them, in the orchestrator's own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class TrackerState(StrEnum):
+    """The states of a work item that mean something to the orchestrator; an adapter maps its own to these."""
+
+    BACKLOG = "backlog"
+    TO_ANALYSE = "to-analyse"
+    IN_PROGRESS = "in-progress"
+    NEEDS_HUMAN = "needs-human"
+    STOP = "stop"
+    DONE = "done"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkItem:
+    """A current read of a work item. ``blocked_by`` names the items that block it and are not terminal there."""
+
+    key: str
+    project: str
+    title: str
+    body: str
+    state: TrackerState
+    priority: int
+    author: str
+    blocked_by: tuple[str, ...]
+    updated_at: datetime
