@@ -23,7 +23,7 @@ from orchestrator.ports import CommandResult, Host
 
 OUTPUT_LIMIT: Final = 32_000
 """Bytes of output that are kept: the end, where failures are named."""
-_GATE: Final = 'read -r go <&9 && [ "$go" = go ] || exit 125; exec 9<&-; exec "$@"'
+_GATE: Final = 'read -r go && [ "$go" = go ] || exit 125; exec "$@" </dev/null'
 _END_S: Final = 5.0
 
 
@@ -65,15 +65,14 @@ class LeasedChildren:
     ) -> tuple[subprocess.Popen[bytes], int]:
         read_end, write_end = os.pipe()
         try:
-            # 9 is named in the script; pass_fds keeps a number, so it is made 9 by the shell's own redirection.
+            # The gate is its stdin: a shell need not know descriptors above 9, and a worker's pipes lie above that.
             process = subprocess.Popen(
-                ["/bin/sh", "-c", f"exec 9<&{read_end}; {_GATE}", "sh", *argv],
+                ["/bin/sh", "-c", _GATE, "sh", *argv],
                 cwd=cwd,
                 env=dict(environment),
-                stdin=subprocess.DEVNULL,
+                stdin=read_end,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=(read_end,),
                 start_new_session=True,
             )
         except BaseException:
