@@ -1,9 +1,10 @@
 """An agent for tests: does its stage by what the prompt's work item says, and files its verdict."""
 
 import json
-import subprocess
 import sys
 from pathlib import Path
+
+from orchestrator.cli.verdict import put
 
 stage = sys.argv[1]
 prompt = sys.stdin.read()
@@ -40,4 +41,6 @@ document = {
     "artifacts": artifacts,
     "blocked_on": None,
 }
-subprocess.run(["orch", "verdict", "put"], input=json.dumps(document), text=True, check=True)
+code, lines = put(json.dumps(document).encode(), Path.cwd())
+print(*lines, sep="\n")
+sys.exit(code)
