@@ -39,6 +39,9 @@ DISPATCH_PATIENCE: Final = timedelta(seconds=20)
 OUTSIDE: Final = ("outside", "configuration")
 """Names under which the engine records that it could not act at all, beside the names of gates."""
 
+REFUSED: Final = "refused"
+"""Name under which the engine records that an effect's target refuses it for a reason only a person can mend."""
+
 QUOTA_DELAY_S: Final = 900.0
 """Seconds until a run is tried again when a provider's quota named no reset."""
 
@@ -311,6 +314,9 @@ def _take_edge(view: TaskView, now: datetime) -> Decision:
     edge = _forward(view)
     newest = {result.gate: result for result in view.gate_results}.values()
     failed = [one for one in newest if one.outcome is GateOutcome.FAIL]
+    refused = [one for one in failed if one.gate == REFUSED]
+    if refused:
+        return Park(refused[0].evidence)
     if failed:
         return _send_back_or_again(view, now, "\n".join(f"{one.gate} failed: {one.evidence}" for one in failed))
     broken = _broken_gate(view)

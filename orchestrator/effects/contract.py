@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Protocol
 
 from orchestrator.domain.configuration import RepositoryConfig
@@ -37,6 +38,17 @@ class EffectContext:
     request: Mapping[str, str] = field(default_factory=dict)
 
 
+class Then(StrEnum):
+    """What follows when an effect has become impossible as it was decided."""
+
+    DECIDE_AGAIN = "decide-again"
+    """Something it rests on is newer (the base moved): build and judge again."""
+    GO_BACK = "go-back"
+    """What was judged is no longer there (the head moved): back to development."""
+    ASK = "ask"
+    """A person undid or forbade it (a closed pull request): park."""
+
+
 @dataclass(frozen=True, slots=True)
 class Landed:
     """A current read shows the effect done, by us or by anybody: ``result`` is what was seen.
@@ -59,6 +71,7 @@ class Impossible:
     """A current read shows that it has not happened and can no longer happen as decided (head moved, PR closed)."""
 
     why: str
+    then: Then = Then.ASK
 
 
 Seen = Landed | Absent | Impossible

@@ -15,7 +15,7 @@ from orchestrator.domain.errors import LostRaceError, NotFoundError, PermanentEr
 from orchestrator.domain.lane_merges import is_lane_merge, merge_message
 from orchestrator.domain.ownership import HeldLease
 from orchestrator.domain.stages import EffectKind
-from orchestrator.effects.contract import Absent, EffectContext, Impossible, Landed, Seen
+from orchestrator.effects.contract import Absent, EffectContext, Impossible, Landed, Seen, Then
 from orchestrator.effects.merged_commits import has
 from orchestrator.ports import PullRequest, PullRequestState, Workspaces
 
@@ -162,11 +162,17 @@ def _possible(workspaces: Workspaces, decided: Decided, base: str) -> Absent | I
         return Impossible(f"pull request #{decided.number} is open and no merge result was built for it")
     tip = workspaces.branch_tip(decided.branch)
     if tip not in (decided.tip, decided.candidate):
-        return Impossible(f"head moved: {decided.branch} stands at {tip or 'nothing'}, not at {decided.tip}")
+        return Impossible(
+            f"head moved: {decided.branch} stands at {tip or 'nothing'}, not at {decided.tip}", Then.GO_BACK
+        )
     if base != decided.base:
-        return Impossible(f"base moved: {decided.base_branch} is at {base}, not at {decided.base}; build again")
+        return Impossible(
+            f"base moved: {decided.base_branch} is at {base}, not at {decided.base}; build again", Then.DECIDE_AGAIN
+        )
     if not _is_here(workspaces, decided.candidate):
-        return Impossible(f"the merge result {decided.candidate} is nowhere to be found; build again")
+        return Impossible(
+            f"the merge result {decided.candidate} is nowhere to be found; build again", Then.DECIDE_AGAIN
+        )
     return Absent()
 
 

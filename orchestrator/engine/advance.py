@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from orchestrator.domain.decide import Advance
+from orchestrator.domain.decide import REFUSED, Advance
 from orchestrator.domain.errors import ConfigurationError, LostRaceError, OrchestratorError
 from orchestrator.domain.ownership import Busy, LostRace
 from orchestrator.domain.stages import Edge, EffectKind, Stage
 from orchestrator.domain.views import GateOutcome, GateResult, TaskView
+from orchestrator.effects.contract import Then
 from orchestrator.engine import effects, gates, lane
 from orchestrator.engine.effects import EffectRefused, Scene
 from orchestrator.engine.facts import adopt_merge_by_hand
@@ -113,10 +114,9 @@ def _note(view: TaskView, edge: Edge) -> str:
 
 def _refused(region: Region, view: TaskView, refusal: EffectRefused) -> Step:
     """What an effect's target refuses is a fact like a gate's: the next decision rests on it."""
-    if refusal.kind is EffectKind.MERGE_PR and "base moved" in refusal.message:
-        return Step.AGAIN
-    result = GateResult(GateOutcome.FAIL, refusal.message, head_sha=view.head_sha)
-    gates.record(region, view, f"effect.{refusal.kind}", result)
+    if refusal.then is not Then.DECIDE_AGAIN:
+        name = REFUSED if refusal.then is Then.ASK else f"effect.{refusal.kind}"
+        gates.record(region, view, name, GateResult(GateOutcome.FAIL, refusal.message, head_sha=view.head_sha))
     return Step.AGAIN
 
 

@@ -13,7 +13,7 @@ from orchestrator.domain.ownership import Committed, LostRace
 from orchestrator.domain.stages import Edge, EffectKind
 from orchestrator.domain.views import EffectStatus, EffectView, TaskView
 from orchestrator.effects import EFFECTS
-from orchestrator.effects.contract import Absent, Effect, EffectContext, Impossible, Landed, Seen
+from orchestrator.effects.contract import Absent, Effect, EffectContext, Impossible, Landed, Seen, Then
 from orchestrator.engine.region import Region
 from orchestrator.failpoints import hit
 from orchestrator.ports import MergeCandidate
@@ -27,11 +27,11 @@ _PAUSE_S: Final = 0.3
 
 
 class EffectRefused(OrchestratorError):  # noqa: N818  # a word of the ledger, not a fault of ours
-    """The effect did not happen and cannot happen as decided; its row is settled. ``kind`` names it."""
+    """The effect did not happen and cannot happen as decided; its row is settled. ``then`` says what follows."""
 
-    def __init__(self, kind: EffectKind, why: str) -> None:
+    def __init__(self, kind: EffectKind, why: str, then: Then) -> None:
         super().__init__(why)
-        self.kind = kind
+        self.kind, self.then = kind, then
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ def run(region: Region, scene: Scene, kind: EffectKind) -> Mapping[str, str]:
     if claim.status is EffectStatus.CONFIRMED:
         return claim.result
     if claim.status is EffectStatus.REVOKED:
-        raise EffectRefused(kind, f"{kind} was withdrawn in this visit: the only way is back")
+        raise EffectRefused(kind, f"{kind} was withdrawn in this visit: the only way is back", Then.GO_BACK)
     return _bring_about(region, effect, replace(context, request=claim.request), claim)
 
 
@@ -136,10 +136,10 @@ def _settle(region: Region, effect: Effect, claim: Claim, seen: Seen) -> Mapping
         case Landed(result):
             _confirm(region, effect.kind, claim, result)
             return result
-        case Impossible(why):
+        case Impossible(why, then):
             with region.engine.store.transaction(region.held.actor) as connection:
                 _must(ledger.refuse_if_epoch_holds(connection, region.held, claim, {"why": why}))
-            raise EffectRefused(effect.kind, why)
+            raise EffectRefused(effect.kind, why, then)
         case Absent():
             raise TransientError(f"{effect.kind} was asked for {_ACTS} times and cannot be seen done")
         case _:
