@@ -7,11 +7,9 @@ waits at a pipe until that row is committed, and leaves when the pipe closes wit
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
@@ -91,10 +89,10 @@ class LeasedChildren:
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         """End what is left of the group: also after a normal end, since a command may leave others behind."""
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        # Before the leader is reaped: until then nobody else can get its number.
+        ended = self.host.kill_group(process.pid, _END_S)
         process.wait(_END_S)
-        if self.host.kill_group(process.pid, _END_S):
+        if ended:
             self.announce(None)
 
 

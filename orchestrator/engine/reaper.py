@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
-from orchestrator.domain.ownership import ChildGroup, Committed, Lease, Liveness, Owner, is_alive
+from orchestrator.domain.ownership import Committed, Lease, Liveness, Owner, is_alive
 from orchestrator.domain.repair import Bounds, Defer, JobSight, Leave, NudgeFinish, Reap, Repair, Tier, repair_of
 from orchestrator.domain.stages import Actor
 from orchestrator.domain.views import JobStatus, Outcome
@@ -179,7 +179,8 @@ def _take_away(engine: Engine, lease: Lease, evidence: str) -> str:
     owner = lease.owner
     dead = owner is None or not is_alive(owner, engine.host) or engine.host.kill(owner, _KILL_S)
     if lease.child is not None and _is_of_this_boot(engine, owner):
-        dead = _end_child(engine, lease.child) and dead
+        child = lease.child
+        dead = engine.host.kill_group(child.pgid, _KILL_S, child.start_ticks) and dead
     with engine.store.transaction(Actor.REAPER) as connection:
         leases.force_release(connection, lease.task_id, why=f"tier 3: {evidence}", epoch=lease.epoch)
     return f"owner {owner} {'is dead' if dead else 'could NOT be killed'}, its lease was taken away"
@@ -187,13 +188,6 @@ def _take_away(engine: Engine, lease: Lease, evidence: str) -> str:
 
 def _is_of_this_boot(engine: Engine, owner: Owner | None) -> bool:
     return owner is not None and owner.node == engine.host.node and owner.boot_id == engine.host.boot_id
-
-
-def _end_child(engine: Engine, child: ChildGroup) -> bool:
-    leader = engine.host.process(child.pgid)
-    if leader is not None and leader.start_ticks != child.start_ticks:
-        return True  # the number is somebody else's by now: the group is long gone
-    return engine.host.kill_group(child.pgid, _KILL_S)
 
 
 def _alert(engine: Engine, work_item: str, text: str) -> None:

@@ -83,9 +83,7 @@ def _end_orphan(engine: Engine, held: HeldLease) -> None:
     orphan = held.orphan
     if orphan is None:
         return
-    leader = engine.host.process(orphan.pgid)
-    reused = leader is not None and leader.start_ticks != orphan.start_ticks
-    if not reused and not engine.host.kill_group(orphan.pgid, _ORPHAN_S):
+    if not engine.host.kill_group(orphan.pgid, _ORPHAN_S, orphan.start_ticks):
         raise TransientError(f"the command of a dead predecessor (group {orphan.pgid}) does not end")
     _announce(engine, held, None)
     _log.info("ended the command that a dead predecessor left: group %s", orphan.pgid)
