@@ -20,7 +20,7 @@ from orchestrator.engine import advance, agents, back, cancel, effects
 from orchestrator.engine.advance import Step
 from orchestrator.engine.cancel import StopDeferred
 from orchestrator.engine.context import Engine
-from orchestrator.engine.effects import EffectRefused, Scene
+from orchestrator.engine.effects import Scene
 from orchestrator.engine.region import Region, enter
 from orchestrator.ports import ProjectPorts
 from orchestrator.store import tasks
@@ -84,6 +84,8 @@ def _one_visit(engine: Engine, ports: ProjectPorts, task_id: int, actor: Actor) 
             if isinstance(region, Busy):
                 return _deferred(engine, view, region)
             return _under_lease(region)
+    except StopDeferred as deferred:
+        return _deferred(engine, view, Busy(None, 0.0, deferred.message))
     except LostRaceError as error:
         _log.info("%s: a race is lost: %s", view.work_item, error)
         return Driven(DrivenKind.LOST, (error.message,))
@@ -136,11 +138,9 @@ def _settle_what_was_left(region: Region) -> None:
 def _act(region: Region, view: TaskView, decision: Decision) -> Step:
     try:
         return _dispatch(region, view, decision)
-    except LostRaceError:
+    except (LostRaceError, StopDeferred):
         raise
-    except StopDeferred as deferred:
-        raise LostRaceError(deferred.message) from deferred
-    except (OrchestratorError, EffectRefused) as error:
+    except OrchestratorError as error:
         return advance.effect_error(region, region.view(), error)
 
 
