@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from orchestrator.cli import session
-from orchestrator.cli.output import answer, columns, confirm, duration, json_option, printable, yes_option
+from orchestrator.cli.output import answer, columns, duration, json_option, printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -102,8 +103,7 @@ def confirm(act: str, *, yes: bool) -> None:
     """Have a person agree to an act that cannot be taken back. Raises UsageError where nobody can be asked."""
     if yes:
         return
-    stdin = click.get_text_stream("stdin")
-    if not stdin.isatty():
+    if not sys.stdin.isatty():
         from orchestrator.domain.errors import UsageError
 
         raise UsageError(f"this cannot be taken back: {act}", remedy="repeat it with --yes")

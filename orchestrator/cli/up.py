@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from orchestrator.settings import Settings
 
-TOKEN_FILE: Final = "api.token"  # noqa: S105  # the name of the file, not what is in it
+TOKEN_FILE: Final = "api.token"  # the name of the file, not what is in it
 
 
 @click.command()

@@ -24,6 +24,12 @@ def merge_message(view: TaskView) -> str:
 
 def is_lane_merge(message: str, task_id: int) -> bool:
     """Whether the last line of ``message`` says that it is a merge built for this task, in whatever visit."""
+    found = merge_of(message)
+    return found is not None and found[0] == task_id
+
+
+def merge_of(message: str) -> tuple[int, int] | None:
+    """(task id, visit) of the lane merge that the last line of ``message`` names; None when it is none of ours."""
     lines = message.rstrip().splitlines()
     found = _TRAILER_LINE.fullmatch(lines[-1]) if lines else None
-    return found is not None and int(found["task"]) == task_id
+    return None if found is None else (int(found["task"]), int(found["visit"]))
