@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
-from orchestrator.domain.errors import NotFoundError, OrchestratorError
+from orchestrator.domain.errors import OrchestratorError, UsageError
 from orchestrator.domain.lane_merges import merge_of
 from orchestrator.domain.ownership import Liveness
 from orchestrator.domain.stages import STAGE_TRANSITIONS, TERMINAL, EffectKind, Stage
@@ -326,7 +326,7 @@ def _not_as_decided(ports: ProjectPorts, row: LedgerRow) -> Found:
             yield "I14", f"{_named(row)} is confirmed and {sha[:12]} is not on the base branch"
         elif "by_hand" not in row.result and row.request.get("tree") not in ("", None, workspaces.tree_of(sha)):
             yield "I2", f"{_named(row)} landed another tree than the one that was tested"
-    except NotFoundError:
+    except UsageError:
         yield "I14", f"{_named(row)} is confirmed and {sha[:12] or 'its commit'} is nowhere to be found"
 
 

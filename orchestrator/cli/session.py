@@ -94,12 +94,10 @@ def reading() -> Iterator[Connection]:
 
 def engine() -> Engine:
     """The engine for acts of people. Its nudges are best effort: a broker that is down only makes it slower."""
-    from orchestrator.adapters.celery_nudges import CeleryNudges, producer
-    from orchestrator.bootstrap import build_engine
+    from orchestrator.bootstrap import build_engine, build_nudges
 
     usable = reachable(settings())
-    assert usable.broker_url is not None
-    built = build_engine(usable, CeleryNudges(producer(usable.broker_url)))
+    built = build_engine(usable, build_nudges(usable))
     _closed_at_end(built.store)
     return built
 

@@ -111,6 +111,12 @@ def choose(connection: Connection, task_id: int, *, here: str) -> str:
     return here if kept is None else str(kept)
 
 
+def database_time(connection: Connection) -> datetime:
+    """The database's time: what all nodes compare by."""
+    found: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return found
+
+
 def all_nodes(connection: Connection) -> list[Node]:
     rows = connection.execute(text(f"SELECT {_COLUMNS} FROM nodes ORDER BY node"))
     return [Node(**row._mapping) for row in rows]
