@@ -122,11 +122,11 @@ def _sizes(header: str) -> list[int]:
 
 
 def _path(shown: str) -> str:
-    """A path of a diff's header: without git's ``b/`` and its C-style quotes."""
+    """A path of a diff's header: without git's ``b/``, its C-style quotes, and the tab that ends a name with spaces."""
     if shown.startswith('"'):
-        raw = _ESCAPED.sub(_unescaped, shown.strip().strip('"').encode("utf-8", "surrogateescape"))
-        shown = raw.decode("utf-8", "replace")
-    return shown.split("\t")[0].removeprefix("b/")
+        quoted = shown.strip().strip('"').encode("utf-8", "surrogateescape")
+        return _ESCAPED.sub(_unescaped, quoted).decode("utf-8", "replace").removeprefix("b/")
+    return shown.partition("\t")[0].removeprefix("b/")
 
 
 def _unescaped(found: re.Match[bytes]) -> bytes:

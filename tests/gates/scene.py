@@ -28,7 +28,6 @@ from orchestrator.domain.verdicts import Artifact, Finding, Severity, Verdict, V
 from orchestrator.domain.views import (
     DeploymentStatus,
     DeploymentView,
-    GateOutcome,
     GateResult,
     GateResultView,
     JobStatus,
@@ -116,7 +115,7 @@ class FakeTracker:
 class FakeDeployer:
     """What answers in every environment."""
 
-    answer: Observation = Observation(None, False, "nothing answers")
+    answer: Observation = field(default_factory=lambda: Observation(None, False, "nothing answers"))
 
     def observe(self, spec: DeploySpec) -> Observation:
         return self.answer
@@ -236,11 +235,11 @@ class Scene:
     def context(self) -> GateContext:
         ports = ProjectPorts(
             config=self.config,
-            tracker=cast(Tracker, self.tracker),
-            forge=cast(Forge, self.forge),
+            tracker=cast("Tracker", self.tracker),
+            forge=cast("Forge", self.forge),
             workspaces=self.work,
-            repository=cast(RepositoryConfigs, None),
-            deployer=cast(Deployer, self.deployer),
+            repository=cast("RepositoryConfigs", None),
+            deployer=cast("Deployer", self.deployer),
         )
         return GateContext(
             view=self.view,
@@ -249,7 +248,7 @@ class Scene:
             base_sha=self.base_sha,
             candidate=self.candidate,
             children=self.children,
-            store=cast(Store, self.store),
+            store=cast("Store", self.store),
             conflict=self.conflict,
         )
 
@@ -259,8 +258,3 @@ class Scene:
         seen = GateResultView(gate, result.outcome, result.evidence, result.head_sha, NOW, None, result.figure)
         self.view = replace(self.view, gate_results=(*self.view.gate_results, seen))
         return result
-
-
-def outcome_of(result: GateResult) -> GateOutcome:
-    """For comparisons that mypy must not narrow."""
-    return result.outcome

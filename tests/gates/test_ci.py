@@ -46,7 +46,8 @@ def keep(store: Store | None, gate: str, result: GateResult) -> None:
         connection.execute(
             text(
                 """INSERT INTO gate_results (task_id, project, visit, round, gate, outcome, evidence, tree_sha,
-                config_digest, epoch, figure) VALUES (:task, :p, 0, 0, :gate, :outcome, :evidence, :tree, :config, 1, :f)"""
+                config_digest, epoch, figure)
+                VALUES (:task, :p, 0, 0, :gate, :outcome, :evidence, :tree, :config, 1, :f)"""
             ),
             {
                 "task": task,
