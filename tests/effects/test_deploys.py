@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -25,13 +26,13 @@ DEPLOYER = Owner("here", "boot", 1, 4711, 1)
 def failed_deploy(world: World, previous: str | None, image: str | None = None) -> int:
     """A production deploy of this visit that failed; before it, ``previous`` was seen to answer."""
     view = world.view()
-    key = {"task_id": view.task_id, "project": world.project, "environment": "production"}
+    ask = partial(deployments.request, task_id=view.task_id, project=world.project, environment="production")
     with world.store.transaction() as connection:
         if previous is not None:
-            before = deployments.request(connection, **key, visit=0, sha=previous, image=image)
+            before = ask(connection, visit=0, sha=previous, image=image)
             deployments.win_running(connection, before.id, DEPLOYER)
             deployments.finish(connection, before.id, DEPLOYER, DeploymentStatus.SUCCEEDED, previous, "")
-        row = deployments.request(connection, **key, visit=view.visit, sha="f" * 40)
+        row = ask(connection, visit=view.visit, sha="f" * 40)
         assert deployments.win_running(connection, row.id, DEPLOYER) == Committed()
         deployments.finish(connection, row.id, DEPLOYER, DeploymentStatus.FAILED, None, "never healthy")
     return row.id

@@ -16,7 +16,9 @@ from orchestrator.domain.configuration import DeploySpec, ImageRecipe, ProjectCo
 from orchestrator.domain.ownership import Committed, HeldLease, Owner, ProcessState
 from orchestrator.domain.stages import Actor, Edge, EffectKind, Stage, cancel_edge, forward_edge
 from orchestrator.domain.views import EffectStatus, EffectView, GateOutcome, GateResult, TaskView
+from orchestrator.effects import EFFECTS
 from orchestrator.effects.contract import EffectContext, Landed
+from orchestrator.effects.merge_pr import merge_message
 from orchestrator.engine import effects
 from orchestrator.engine.context import Engine
 from orchestrator.engine.effects import Scene
@@ -80,7 +82,7 @@ class World:
     deployer: FakeDeployer
     notifiers: tuple[FakeNotifier, ...]
     children: FakeChildren = field(default_factory=FakeChildren)
-    repository: RepositoryConfig = RepositoryConfig("digest")
+    repository: RepositoryConfig = field(default_factory=lambda: RepositoryConfig("digest"))
     task_id: int = 0
     real_forge: Forge | None = None
     real_workspaces: Workspaces | None = None
@@ -142,12 +144,12 @@ class World:
             tracker=self.tracker,
             forge=self.real_forge or self.forge,
             workspaces=self.real_workspaces or self.workspaces,
-            repository=cast(Any, None),
+            repository=cast("Any", None),
             deployer=self.deployer,
         )
 
     def _engine(self) -> Engine:
-        nothing = cast(Any, None)
+        nothing = cast("Any", None)
         return Engine(
             store=self.store,
             host=nothing,
@@ -194,7 +196,7 @@ class World:
     def context(self, kind: EffectKind, request: Mapping[str, str] | None = None, **scene: Any) -> EffectContext:
         """What the effect is called with; the request is the one it would claim with unless given."""
         made = effects._context(self.region(), self.scene(**scene))
-        return replace(made, request=request if request is not None else effects.EFFECTS[kind].request(made))
+        return replace(made, request=request if request is not None else EFFECTS[kind].request(made))
 
     # --- the way to production ---------------------------------------------------------------------------
 
@@ -213,7 +215,7 @@ class World:
     def candidate(self) -> MergeCandidate:
         """The merge of the judged head and the base as it stands now, built as the lane builds it."""
         view, workspaces = self.view(), self.real_workspaces or self.workspaces
-        made = workspaces.build_merge(view.head_sha or "", workspaces.base_tip(), effects_message(view))
+        made = workspaces.build_merge(view.head_sha or "", workspaces.base_tip(), merge_message(view))
         assert isinstance(made, MergeCandidate)
         return made
 
@@ -224,12 +226,6 @@ class World:
         made = forge.open_pull_request(head_branch=self.branch, base_branch="main", title="t", body=marker)
         self.set_task(pull_request=made.number)
         return made.number
-
-
-def effects_message(view: TaskView) -> str:
-    from orchestrator.effects.merge_pr import merge_message
-
-    return merge_message(view)
 
 
 def make_world(store: Store, stage: Stage = Stage.DEPLOY_STAGING, seq: int = 5) -> World:

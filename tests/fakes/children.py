@@ -19,7 +19,7 @@ class Ran:
 
 @dataclass
 class FakeChildren:
-    result: CommandResult = CommandResult(0, "", 0.1)
+    result: CommandResult = field(default_factory=lambda: CommandResult(0, "", 0.1))
     ran: list[Ran] = field(default_factory=list)
 
     def run(
