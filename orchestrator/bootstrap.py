@@ -14,6 +14,7 @@ from orchestrator.adapters import verdict_files
 from orchestrator.adapters.agent_runs import LocalAgentRuns
 from orchestrator.adapters.agents import prompts
 from orchestrator.adapters.agents.command import CommandAgent
+from orchestrator.adapters.celery_nudges import CeleryNudges, producer
 from orchestrator.adapters.children import LeasedChildren
 from orchestrator.adapters.deployers.by_driver import deployers_here
 from orchestrator.adapters.forges.local import LocalForge
@@ -64,6 +65,15 @@ def build_store(settings: Settings, *, pool_size: int = 1) -> Store:
             "ORCH_DATABASE_URL: is not set", remedy="set it, or let `orch up` start the embedded database"
         )
     return connect(settings.database_url, pool_size=pool_size)
+
+
+def build_nudges(settings: Settings) -> CeleryNudges:
+    """Messages to the workers. Raises ConfigurationError when no broker is named."""
+    if settings.broker_url is None:
+        raise ConfigurationError(
+            "ORCH_BROKER_URL: is not set", remedy="set it, or let `orch up` start the embedded broker"
+        )
+    return CeleryNudges(producer(settings.broker_url))
 
 
 def build_host(settings: Settings, store: Store) -> LinuxHost:

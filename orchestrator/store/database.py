@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, NullPool, create_engine, text
 
 from orchestrator.store import triggers
 from orchestrator.store.local_schema import metadata
@@ -54,6 +54,14 @@ def connect(url: str, *, pool_size: int = 1) -> Store:
     )
     os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     return Store(engine)
+
+
+def connect_briefly(url: str) -> Store:
+    """A store without a pool whose calls end within seconds: for the main process of a worker, which answers people
+    and must not hang on a database that does not."""
+    options = "-c lock_timeout=1000 -c statement_timeout=1500 -c idle_in_transaction_session_timeout=5000"
+    connect_args = {"connect_timeout": 2, "options": options}
+    return Store(create_engine(url, poolclass=NullPool, connect_args=connect_args))
 
 
 def create_all(engine: Engine) -> None:

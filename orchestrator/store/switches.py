@@ -22,14 +22,15 @@ class Switch:
 
 def throw(connection: Connection, name: str, scope: str, by: str, reason: str) -> None:
     """Throw the lever; throwing it again keeps the first who and why."""
-    connection.execute(
+    done = connection.execute(
         text(
             """INSERT INTO switches (name, scope, set_by, reason) VALUES (:n, :s, :by, :r)
             ON CONFLICT (name, scope) DO NOTHING"""
         ),
         {"n": name, "s": scope, "by": by, "r": reason},
-    )
-    _record(connection, f"switch.{name}", scope, by, reason)
+    ).rowcount
+    if done:
+        _record(connection, f"switch.{name}", scope, by, reason)
 
 
 def release(connection: Connection, name: str, scope: str, by: str) -> bool:

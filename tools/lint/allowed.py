@@ -43,6 +43,7 @@ BROAD_CATCHERS: Final = {
     "orchestrator/engine/reaper.py": "a unit of a sweep: one bad row does not stop the rest",
     "orchestrator/engine/reconciler.py": "a unit of a sweep: one bad row does not stop the rest",
     "tasks/base.py": "base class of the Celery tasks",
+    "tasks/watch.py": "a thread of the worker's main process: one bad look must not end it",
     "orchestrator/engine/finalizer.py": "a unit of a sweep",
 }
 """Process edges: each logs and counts what it caught."""

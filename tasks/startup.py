@@ -1,0 +1,74 @@
+"""What a worker does once at its start: logging, its node's registration, and the leases of dead owners."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Final
+
+from celery.signals import beat_init, setup_logging, worker_init
+from sqlalchemy.exc import OperationalError
+
+from orchestrator import bootstrap, logs
+from orchestrator.domain.ownership import Probe
+from orchestrator.domain.stages import Actor
+from orchestrator.store import leases, nodes, tasks
+from orchestrator.store.database import Store, connect_briefly
+from orchestrator.store.nodes import NameTaken
+from tasks.base import settings
+
+_log: Final = logging.getLogger(__name__)
+_REPORTS_MISSED: Final = 3
+"""A node that reported within so many intervals is there: another boot under its name is another machine."""
+
+
+@setup_logging.connect
+def set_up_logging(**_given: object) -> None:
+    """Take logging out of Celery's hands: one masked line a record, here as everywhere."""
+    found = settings()
+    logs.set_up(level=found.log_level, style=found.log_format, secrets=found.secret_values())
+    for warning in found.warnings:
+        _log.warning("%s", warning)
+
+
+@beat_init.connect
+def say_that_beat_runs(**_given: object) -> None:
+    _log.info("beat runs")
+
+
+@worker_init.connect
+def start_here(**_given: object) -> None:
+    """Before the pool is made. Without a database the worker starts all the same: sweeps do this again and again."""
+    found = settings()
+    store = connect_briefly(found.database_url or "")
+    probe = bootstrap.build_host(found, store)
+    try:
+        register(store, probe, fresh_s=found.timings.node_report_interval_s * _REPORTS_MISSED)
+        freed = recover(store, probe)
+    except OperationalError as error:
+        _log.warning("the database does not answer at the start: %s", logs.masked(str(error.orig)))
+        return
+    nudges = bootstrap.build_nudges(found)
+    for task_id, work_item in freed:
+        nudges.drive(task_id, work_item, Actor.REAPER)
+
+
+def register(store: Store, probe: Probe, *, fresh_s: float) -> None:
+    """Raises SystemExit when another machine has this node's name: each would take the other's owners for dead."""
+    with store.transaction() as connection:
+        found = nodes.register(connection, probe, fresh_s=fresh_s)
+    if isinstance(found, NameTaken):
+        raise SystemExit(
+            f"ORCH_NODE: another machine called {probe.node!r} was seen at {found.last_seen_at:%H:%M:%S} UTC: give "
+            f"this one a name of its own. If it is this machine after a reboot, start again in {fresh_s:.0f} seconds."
+        )
+
+
+def recover(store: Store, probe: Probe) -> Iterable[tuple[int, str]]:
+    """Free what dead owners held, so that a reboot frees everything at once; (task id, work item) of each."""
+    with store.transaction(Actor.REAPER) as connection:
+        freed = leases.recover_on_startup(connection, probe)
+        found = [tasks.get(connection, task_id) for task_id in freed]
+    if freed:
+        _log.info("freed the leases of dead owners of tasks %s", ", ".join(map(str, freed)))
+    return [(task.id, task.work_item) for task in found if task is not None]
