@@ -1,0 +1,121 @@
+"""Each line of the ledger beside what was counted outside; whatever does not agree is a problem with its words."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from orchestrator.demo.outside import Outside
+from orchestrator.domain.stages import EffectKind
+from orchestrator.domain.views import EffectStatus
+from orchestrator.ports import PullRequestState
+from orchestrator.store.read_models import EffectRow, ItemPage
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A claim of the ledger and its landings. ``allowed``: more than one only for what has no key, after a fault."""
+
+    work_item: str
+    kind: EffectKind
+    target: str
+    visit: int
+    status: EffectStatus
+    skipped: bool
+    landed: int
+    allowed: int
+
+    @property
+    def problem(self) -> str:
+        """What is wrong; empty when what was confirmed landed, and what was refused did not."""
+        what = f"{self.work_item}: {self.kind} {self.target} of visit {self.visit}"
+        if self.status is EffectStatus.CLAIMED:
+            return f"{what}: is still claimed"
+        if self.status is EffectStatus.CONFIRMED and not self.skipped:
+            return "" if 1 <= self.landed <= self.allowed else f"{what}: confirmed, and landed {self.landed} times"
+        return f"{what}: {self.status}, and landed {self.landed} times" if self.landed else ""
+
+
+def count(pages: Sequence[ItemPage], outside: Outside) -> list[Counted]:
+    """Every claim of every item, oldest first."""
+    return [_counted(page, row, outside) for page in pages for row in page.effects]
+
+
+def _counted(page: ItemPage, row: EffectRow, outside: Outside) -> Counted:
+    kind = EffectKind(row.kind)
+    keyless = kind is EffectKind.NOTIFY
+    return Counted(
+        work_item=page.row.work_item,
+        kind=kind,
+        target=row.target,
+        visit=row.visit,
+        status=EffectStatus(row.status),
+        skipped="skipped" in row.result or "kept" in row.result,
+        landed=_landings(page, row, kind, outside),
+        # Without a key nobody can tell whether the first one arrived: at most once more for each fault.
+        allowed=1 + row.adoptions if keyless else 1,
+    )
+
+
+def _landings(page: ItemPage, row: EffectRow, kind: EffectKind, outside: Outside) -> int:  # noqa: C901, PLR0911  # one line a kind
+    request, result = _texts(row.request), _texts(row.result)
+    match kind:
+        case EffectKind.TRACKER_STATE:
+            return outside.states[page.row.work_item][request["state"]]
+        case EffectKind.TRACKER_COMMENT:
+            return outside.comments[page.row.work_item][request["marker"]]
+        case EffectKind.NOTIFY:
+            return outside.told[request["title"], request["text"]]
+        case EffectKind.OPEN_PR:
+            found = outside.pull_requests[request["branch"]]
+            return sum(request["marker"] in one.body for one in found)
+        case EffectKind.MERGE_PR:
+            return _merges(page, row, request, outside)
+        case EffectKind.RATCHET_COVERAGE:
+            return int(outside.line_rate is not None and outside.line_rate >= Decimal(request["line_rate"] or "0"))
+        case EffectKind.REBUILD_IMAGE:
+            # An image of the same recipe is as good, whoever built it: the result names the one that counts.
+            return int(result.get("tag", request["tag"]) in outside.images)
+        case EffectKind.START_DEPLOY_STAGING | EffectKind.START_DEPLOY_PRODUCTION | EffectKind.ROLL_BACK_DEPLOY:
+            return outside.deploys[int(result.get("deployment", "0"))]
+        case EffectKind.CLOSE_PR:
+            found = outside.pull_requests[request["branch"]]
+            return int(all(one.state is not PullRequestState.OPEN for one in found))
+        case EffectKind.DELETE_BRANCH:
+            return int(request["branch"] not in outside.branches)
+        case EffectKind.REMOVE_WORKTREE:
+            return int(request["branch"] not in outside.worktrees)
+
+
+def _merges(page: ItemPage, row: EffectRow, request: Mapping[str, str], outside: Outside) -> int:
+    if row.status == EffectStatus.CONFIRMED:
+        return sum(one.effect == f"{page.row.task_id}/{row.visit}/merge_pr" for one in outside.merges)
+    return sum(one.sha == request["candidate"] for one in outside.merges)
+
+
+def _texts(values: Mapping[str, object]) -> dict[str, str]:
+    return {name: str(value) for name, value in values.items()}
+
+
+def strays(pages: Sequence[ItemPage], counted: Sequence[Counted], outside: Outside) -> Iterator[str]:
+    """What landed outside without a claim that speaks of it."""
+    done = Counter(one.kind for one in counted if one.status is EffectStatus.CONFIRMED and not one.skipped)
+    if len(outside.merges) != done[EffectKind.MERGE_PR]:
+        yield f"main has {len(outside.merges)} merges, {done[EffectKind.MERGE_PR]} are confirmed"
+    known = {int(str(row.result["deployment"])) for page in pages for row in page.effects if "deployment" in row.result}
+    for deployment, lines in outside.deploys.items():
+        if deployment not in known:
+            yield f"deployment {deployment} was done {lines} times, and nobody claimed it"
+    told = sum(one.landed for one in counted if one.kind is EffectKind.NOTIFY)
+    if sum(outside.told.values()) != told:
+        yield f"{sum(outside.told.values())} notifications were sent, {told} belong to a claim"
+    for page in pages:
+        markers = {str(row.request["marker"]) for row in page.effects if row.kind == EffectKind.TRACKER_COMMENT}
+        for marker in outside.comments[page.row.work_item].keys() - markers:
+            yield f"{page.row.work_item}: a comment {marker} was written, and nobody claimed it"
+    if outside.branches != {"main"}:
+        yield f"branches are left: {', '.join(sorted(outside.branches - {'main'}))}"
+    if outside.worktrees:
+        yield f"worktrees are left: {', '.join(sorted(outside.worktrees))}"

@@ -1,0 +1,201 @@
+"""The demo itself: make the project, start the fleet, add the items, watch them to their end, count, clean up."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from orchestrator.adapters.celery_nudges import CeleryNudges, producer
+from orchestrator.bootstrap import build_engine
+from orchestrator.demo.chaos import Chaos
+from orchestrator.demo.leftovers import end_leftovers
+from orchestrator.demo.outside import Outside, look
+from orchestrator.demo.place import Place, demo_settings, make_place, write_operator_config
+from orchestrator.demo.progress import Progress
+from orchestrator.demo.project import make_project
+from orchestrator.demo.result import Result, ended, judge
+from orchestrator.demo.story import AUTHOR, PROJECT, STOPPED, STORY, cues_due
+from orchestrator.demo.watch import TrackerWatch
+from orchestrator.domain.errors import OrchestratorError
+from orchestrator.domain.stages import Stage
+from orchestrator.embedded.reachable import with_stores
+from orchestrator.engine import intake, operator
+from orchestrator.engine.context import Engine
+from orchestrator.fleet import Fleet
+from orchestrator.settings import Settings
+from orchestrator.store import read_models
+from orchestrator.store.read_models import ItemPage, ItemRow, ItemState
+
+PATIENCE_S: Final = 240.0
+"""A story that is not at its end by then will not come to one; on a slow machine it takes two minutes."""
+_LOOK_S: Final = 0.2
+_STRIKE_S: Final = 0.02
+_GRACE_S: Final = 5.0
+"""For edges to finish when the fleet stops: at the end none runs, and on Ctrl-C nobody wants to wait for one."""
+_OVER: Final = frozenset({ItemState.DONE, ItemState.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the demo is run. ``seed`` None: no chaos."""
+
+    data_dir: Path
+    port: int | None = None
+    seed: int | None = None
+
+
+@dataclass(slots=True)
+class Show:
+    """What the director works with while the story is told. ``keys``: work item by plan."""
+
+    place: Place
+    engine: Engine
+    fleet: Fleet
+    progress: Progress
+    watch: TrackerWatch
+    chaos: Chaos | None
+    keys: dict[str, str] = field(default_factory=dict)
+    stopped: bool = False
+
+
+def tell_story(
+    options: Options, progress: Progress, when_ready: Callable[[str], None], at_end: Callable[[Result], None]
+) -> Result:
+    """Run the whole demo. ``when_ready`` gets the board's address, ``at_end`` the result while the fleet still runs.
+
+    Whatever happens, also on KeyboardInterrupt, nothing that was started runs afterwards.
+    """
+    place = make_place(options.data_dir, options.port)
+    try:
+        write_operator_config(place)
+        make_project(place)
+        settings = demo_settings(place)
+        with _fleet(settings, progress) as fleet, _engine(settings) as engine:
+            when_ready(f"http://{settings.host}:{settings.port}/")
+            result = _tell(place, engine, fleet, progress, options.seed)
+            at_end(result)
+    finally:
+        left = end_leftovers(place)
+    return replace(result, left_over=tuple(left))
+
+
+@contextmanager
+def _fleet(settings: Settings, progress: Progress) -> Iterator[Fleet]:
+    fleet = Fleet(settings, progress.say)
+    fleet.start()
+    try:
+        yield fleet
+    finally:
+        fleet.stop(grace_s=_GRACE_S)
+
+
+@contextmanager
+def _engine(settings: Settings) -> Iterator[Engine]:
+    """The engine for what people do: adding items, STOP. All else is done by the fleet."""
+    usable = with_stores(settings)
+    assert usable.broker_url is not None
+    engine = build_engine(usable, CeleryNudges(producer(usable.broker_url)), pool_size=2)
+    try:
+        yield engine
+    finally:
+        engine.store.engine.dispose()
+
+
+def _tell(place: Place, engine: Engine, fleet: Fleet, progress: Progress, seed: int | None) -> Result:
+    began = time.monotonic()
+    watch = TrackerWatch(engine.project(PROJECT).tracker)
+    show = Show(place, engine, fleet, progress, watch, None if seed is None else Chaos(engine, fleet, seed))
+    _add_items(show)
+    _watch_to_the_end(show, began + PATIENCE_S)
+    seconds = time.monotonic() - began
+    return _count(show, seconds)
+
+
+def _add_items(show: Show) -> None:
+    for item in STORY:
+        blockers = [show.keys[plan] for plan in item.blocked_by]
+        show.keys[item.plan] = intake.add_item(
+            show.engine,
+            PROJECT,
+            item.title,
+            body=item.words,
+            priority=item.priority,
+            author=AUTHOR,
+            blocked_by=blockers,
+        )
+
+
+def _watch_to_the_end(show: Show, deadline: float) -> None:
+    next_look = 0.0
+    while time.monotonic() < deadline:
+        if show.chaos is not None:
+            kill = show.chaos.tick()
+            if kill is not None:
+                show.progress.say(str(kill))
+        if time.monotonic() >= next_look:
+            next_look = time.monotonic() + _LOOK_S
+            rows = _board(show)
+            _direct(show, rows)
+            if len(rows) == len(STORY) and all(row.state in _OVER for row in rows):
+                return
+        time.sleep(_LOOK_S if show.chaos is None else _STRIKE_S)
+
+
+def _board(show: Show) -> list[ItemRow]:
+    with show.engine.store.snapshot() as connection:
+        rows = read_models.board(connection)
+    show.watch.look(list(show.keys.values()))
+    show.fleet.relay()
+    show.progress.show(rows)
+    return rows
+
+
+def _direct(show: Show, rows: Sequence[ItemRow]) -> None:
+    """Give the cues that are due, and stop the item that is to be stopped once its agent runs."""
+    by_key = {row.work_item: row for row in rows}
+    stages = {plan: by_key[key].stage for plan, key in show.keys.items() if key in by_key}
+    for cue in cues_due(stages):
+        (show.place.cues / cue).touch()
+    key = show.keys[STOPPED]
+    if not show.stopped and stages.get(STOPPED) is Stage.DEVELOPMENT and _agent_works(show, key):
+        show.stopped = True
+        show.progress.say(operator.stop(show.engine, key, by="demo"))
+
+
+def _agent_works(show: Show, key: str) -> bool:
+    with show.engine.store.snapshot() as connection:
+        runs = read_models.live_runs(connection)
+    return any(run.work_item == key and run.stage == Stage.DEVELOPMENT and run.owner for run in runs)
+
+
+def _count(show: Show, seconds: float) -> Result:
+    keys = list(show.keys.values())
+    with show.engine.store.snapshot() as connection:
+        pages = [page for key in keys if (page := read_models.item(connection, key)) is not None]
+        history = {key: read_models.item_events(connection, key, limit=5000) for key in keys}
+    show.watch.look(keys)
+    kills = [] if show.chaos is None else show.chaos.kills
+    result = judge(ended(show.keys, pages, history), pages, _outside(show, pages), kills, seconds)
+    breaches, notes = _audit(show.engine)
+    return replace(result, problems=result.problems + breaches, notes=notes)
+
+
+def _outside(show: Show, pages: Sequence[ItemPage]) -> Outside:
+    named = {str(row.request["branch"]) for page in pages for row in page.effects if "branch" in row.request}
+    return look(show.place, show.engine, show.watch, list(show.keys.values()), sorted(named))
+
+
+def _audit(engine: Engine) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """(breaches, notes) of the same audit as `orch verify`."""
+    from orchestrator.audit import audit
+
+    try:
+        found = audit(engine)
+    except OrchestratorError as error:
+        return (f"the audit could not be done: {error}",), ()
+    breaches = tuple(f"audit: {one}" for one in (*found.breaches, *found.unread))
+    return breaches, (f"audit: {found.tasks} tasks, {found.effects} effects, {len(found.breaches)} breaches",)

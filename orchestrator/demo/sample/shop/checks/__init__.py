@@ -1,0 +1,1 @@
+"""One module a check, each with ``problems(environment) -> list[str]``."""
