@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 _SKEW_S: Final = 5.0
+_ONE_TRY: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "timeout": 3}
 _START: Final = "`orch up` starts it"
 
 
@@ -106,7 +107,7 @@ def _broker(url: str) -> Finding:
     try:
         broker = Broker(url, transport_options=messages.transport_options(url))  # type: ignore[no-untyped-call]  # kombu
         with broker:
-            broker.ensure_connection(max_retries=1, interval_start=0, interval_step=0, timeout=3)
+            broker.ensure_connection(**_ONE_TRY)  # type: ignore[no-untyped-call]  # kombu has no types
     except (OperationalError, OSError) as error:
         mend = "see that it runs; work goes on slowly without it, by the sweeps, once workers reach it again"
         return Finding("broker", tried, str(error), Health.BAD, mend)

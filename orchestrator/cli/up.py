@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -44,28 +43,29 @@ def _json_reporter(line: str) -> None:
 
 
 def with_token(found: Settings) -> Settings:
-    """Settings with an API token: the one that is set, else the one of the data directory, made when it is missing."""
+    """Settings with an API token: the one that is set, else the one of the data directory, made when it is missing.
+
+    The services get the name of its file, not the token.
+    """
     from orchestrator.embedded.places import make_private
-    from orchestrator.secret import Secret
+    from orchestrator.settings import load_settings
 
     if found.api_token is not None:
         return found
     make_private(found.data_dir)
     path = found.data_dir / TOKEN_FILE
-    token = _kept_token(path)
+    _make_token(path)
     note(f"API token: in {path}")
-    return replace(found, api_token=Secret(token))
+    return load_settings({**found.process_environment(), "ORCH_API_TOKEN_FILE": str(path)})
 
 
-def _kept_token(path: Path) -> str:
+def _make_token(path: Path) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
-        return path.read_text().strip()
-    token = secrets.token_urlsafe(32)
+        return
     with os.fdopen(descriptor, "w") as file:
-        file.write(token + "\n")
-    return token
+        file.write(secrets.token_urlsafe(32) + "\n")
 
 
 def stale_ticks(found: Settings) -> Callable[[], bool]:
