@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-CUE_PATIENCE_S: Final = 240.0
+CUE_PATIENCE_S: Final = 280.0
 _CAME_BACK: Final = "## Why the task came back"
 
 Files = dict[str, str]

@@ -30,8 +30,8 @@ from orchestrator.settings import Settings
 from orchestrator.store import read_models
 from orchestrator.store.read_models import ItemPage, ItemRow, ItemState
 
-PATIENCE_S: Final = 240.0
-"""A story that is not at its end by then will not come to one; on a slow machine it takes two minutes."""
+PATIENCE_S: Final = 480.0
+"""A story that is not at its end by then will not come to one; on a busy machine it takes some minutes."""
 _LOOK_S: Final = 0.2
 _STRIKE_S: Final = 0.02
 _GRACE_S: Final = 5.0
