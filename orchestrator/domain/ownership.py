@@ -135,13 +135,18 @@ class HeldLease:
 
 @dataclass(frozen=True, slots=True)
 class HeldMergeLane:
-    """Proof that this process owns the merge lane of a base branch. Only ``store.leases`` makes one."""
+    """Proof that this process owns the merge lane of a base branch. Only ``store.leases`` makes one.
+
+    ``enforced`` is False only under a transition lease that is switched off: it is the same mechanism, and whoever
+    turns off a lease that is stuck must not be stuck in the lane instead.
+    """
 
     project: str
     base_branch: str
     epoch: int
     owner: Owner
     task_id: int
+    enforced: bool = True
 
 
 @dataclass(frozen=True, slots=True)

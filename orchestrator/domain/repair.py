@@ -20,12 +20,14 @@ class JobSight:
 
     ``process_dead``: the run's identity is proven dead and it left no exit record; None where this node cannot see
     that. ``exit_unrecorded``: an exit record lies on this node that the database does not know.
+    ``waits``: it is settled and its task has nothing to do now (a full serial gate, an approval).
     ``finalizer_alive``: a live process holds the task's lease, or (lease off) the job's finalizer marker.
     """
 
     running_s: float
     exited_s: float | None
     settled: bool
+    waits: bool
     process_dead: bool | None
     exit_unrecorded: bool
     dead_ticks: int
@@ -70,8 +72,11 @@ Repair = Leave | NudgeFinish | Defer | Reap
 
 
 def repair_of(sight: JobSight, bounds: Bounds) -> Repair:
-    """The ceiling first, since it ignores every marker; then what is known of the exit; then the process."""
-    if sight.running_s > bounds.ceiling_s:
+    """The ceiling first, since it ignores every marker; then what is known of the exit; then the process.
+
+    A settled job has no process and may wait for days: what works on it is bounded by the ceiling of its lease.
+    """
+    if sight.running_s > bounds.ceiling_s and not sight.settled:
         return Reap(Tier.CEILING, f"it runs for {sight.running_s:.0f} s, at most {bounds.ceiling_s:.0f} s are allowed")
     if sight.exited_s is not None:
         return _of_exited(sight, bounds, sight.exited_s)
@@ -85,7 +90,7 @@ def repair_of(sight: JobSight, bounds: Bounds) -> Repair:
 
 
 def _of_exited(sight: JobSight, bounds: Bounds, exited_s: float) -> Repair:
-    if exited_s <= bounds.grace_s:
+    if exited_s <= bounds.grace_s or sight.waits:
         return Leave()
     if sight.finalizer_alive:
         return Defer()

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, assert_never
 
+from orchestrator.domain.decide import Wait, decide
 from orchestrator.domain.ownership import Committed, Lease, Liveness, Owner, is_alive
 from orchestrator.domain.repair import Bounds, Defer, JobSight, Leave, NudgeFinish, Reap, Repair, Tier, repair_of
 from orchestrator.domain.stages import Actor
 from orchestrator.domain.views import JobStatus, Outcome
+from orchestrator.engine import nodes
 from orchestrator.engine.context import Engine
 from orchestrator.ports import Notification
 from orchestrator.store import counters, events, jobs, leases
@@ -41,6 +43,7 @@ class ReapSummary:
 def reap(engine: Engine) -> ReapSummary:
     """One sweep. A unit that fails is recorded and leaves the others alone."""
     summary = ReapSummary()
+    _alone(summary, f"node {engine.host.node}", lambda: nodes.beat(engine))
     with engine.store.transaction() as connection:
         running = [job for job in jobs.live(connection) if job.status is JobStatus.RUNNING]
         held = leases.held_leases(connection)
@@ -81,11 +84,20 @@ def _sight(engine: Engine, job: Job, run: AgentRun | None, lease: Lease | None) 
         running_s=job.running_s,
         exited_s=None if job.exited_at is None else job.exited_s,
         settled=job.settled_at is not None,
+        waits=_waits(engine, job),
         process_dead=None if has_record or run is None else _is_dead(engine, run, here=here),
         exit_unrecorded=has_record and job.exited_at is None,
         dead_ticks=job.dead_ticks,
         finalizer_alive=_finalizer_alive(engine, job, lease),
     )
+
+
+def _waits(engine: Engine, job: Job) -> bool:
+    """Whether the job was read and its task has nothing to do now: then there is nothing that anybody left undone."""
+    if job.settled_at is None or job.exited_s <= engine.timings.reaper_finalize_grace_s:
+        return False
+    view = engine.view(job.task_id, engine.project(job.project).config)
+    return view is not None and isinstance(decide(view, engine.clock.now()), Wait)
 
 
 def _is_dead(engine: Engine, run: AgentRun, *, here: bool) -> bool:
@@ -205,7 +217,8 @@ def _look_at_lease(engine: Engine, lease: Lease) -> str:
         return "left"
     if not is_alive(owner, engine.host):
         return _free_dead(engine, lease)
-    age_s = (engine.clock.now() - lease.acquired_at).total_seconds()
+    with engine.store.transaction() as connection:
+        age_s = leases.age_s(connection, lease.task_id)
     if age_s <= engine.timings.reaper_max_running_s:
         return "left"
     told = _take_away(engine, lease, f"the lease is held for {age_s:.0f} s")

@@ -58,7 +58,7 @@ def acquire(connection: Connection, task_id: int, entry: Entry, probe: Probe) ->
     found = _find(connection, task_id)
     owner = found.owner if found is not None and found.is_held else None
     if found is not None and owner is not None and is_alive(owner, ProbeInTransaction(connection, probe)):
-        return Busy(owner, _age_s(connection, task_id), f"{found.actor} is inside {found.edge}")
+        return Busy(owner, age_s(connection, task_id), f"{found.actor} is inside {found.edge}")
     epoch = task.lease_epoch + 1
     connection.execute(text("UPDATE tasks SET lease_epoch = :e WHERE id = :id"), {"e": epoch, "id": task_id})
     _write(connection, task_id, entry, epoch)
@@ -135,7 +135,8 @@ def _lease(row: Row[tuple[object, ...]]) -> Lease:
     )
 
 
-def _age_s(connection: Connection, task_id: int) -> float:
+def age_s(connection: Connection, task_id: int) -> float:
+    """Seconds since the task's lease was last acquired, by the database's clock."""
     return float(
         connection.execute(
             text(
@@ -241,6 +242,8 @@ def acquire_merge_lane(
     database write alone, only when ``reclaim`` is on."""
     if lock_if_epoch_holds(connection, held) is None:
         return Busy(None, 0.0, "the transition lease was taken away")
+    if not held.enforced:
+        return HeldMergeLane(project, base_branch, 0, held.owner, held.task_id, enforced=False)
     connection.execute(
         text("SELECT pg_advisory_xact_lock(hashtextextended(:lane, 0))"), {"lane": f"lane:{project}/{base_branch}"}
     )
@@ -273,6 +276,8 @@ def acquire_merge_lane(
 
 def release_merge_lane(connection: Connection, lane: HeldMergeLane) -> Committed | LostRace:
     """Give the lane back. Lost race: it was reclaimed, and stays as its new owner made it."""
+    if not lane.enforced:
+        return Committed()
     done = connection.execute(
         text(
             """UPDATE merge_lease SET released_at = clock_timestamp()
@@ -285,6 +290,8 @@ def release_merge_lane(connection: Connection, lane: HeldMergeLane) -> Committed
 
 def holds_merge_lane(connection: Connection, lane: HeldMergeLane) -> bool:
     """Whether the lane is still ours."""
+    if not lane.enforced:
+        return True
     found = connection.execute(
         text(
             """SELECT 1 FROM merge_lease

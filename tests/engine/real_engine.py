@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -59,12 +59,13 @@ class HeldNudges:
 
 @dataclass
 class World:
-    """The engine, its messages, and the repository it works on."""
+    """The engine, its messages, and the repository it works on. ``environment`` builds the same engine elsewhere."""
 
     engine: Engine
     nudges: HeldNudges
     repository: Path
     settings: Settings
+    environment: Mapping[str, str] = field(default_factory=dict)
 
     def deliver_all(self) -> None:
         """Deliver messages until none is left."""
@@ -103,6 +104,13 @@ class World:
             rows = connection.exec_driver_sql("SELECT work_item, stage, reasons FROM tasks ORDER BY id").all()
         return [f"{row.work_item} at {row.stage}: {row.reasons}" for row in rows]
 
+    def until(self, reached: Callable[[], bool], *, timeout_s: float = 60.0) -> None:
+        """Wait for what processes outside do; nothing is delivered meanwhile."""
+        deadline = time.monotonic() + timeout_s
+        while not reached():
+            assert time.monotonic() < deadline, f"not reached in {timeout_s} s: {self.reasons()}"
+            time.sleep(0.05)
+
     def stage(self, work_item: str) -> str:
         with self.engine.store.transaction() as connection:
             found = connection.exec_driver_sql(
@@ -113,6 +121,10 @@ class World:
     def rows(self, statement: str, *values: object) -> list[object]:
         with self.engine.store.transaction() as connection:
             return list(connection.exec_driver_sql(statement, values).all())
+
+    def change(self, statement: str, *values: object) -> None:
+        with self.engine.store.transaction() as connection:
+            connection.exec_driver_sql(statement, values)
 
     def git(self, *arguments: str) -> str:
         return git(self.repository, *arguments)
@@ -125,26 +137,34 @@ def git(folder: Path, *arguments: str) -> str:
     ).stdout.strip()
 
 
-def make_world(tmp_path: Path, database_url: str, repository_yml: str = REPOSITORY_YML, **settings: str) -> World:
+STAGES = ("analysis", "architecture", "development", "review", "testing")
+
+
+def make_world(
+    tmp_path: Path,
+    database_url: str,
+    repository_yml: str = REPOSITORY_YML,
+    *,
+    stages: Sequence[str] = STAGES,
+    **settings: str,
+) -> World:
     """A project DEMO with a sample repository, an agent that does what its work item's body says, and an engine."""
     repository = make_repository(tmp_path, repository_yml)
-    stages = ("analysis", "architecture", "development", "review", "testing")
     spec = f'{{runtime: command, command: ["{sys.executable}", "{AGENT}", "{{stage}}"]}}'
     lines = "\n".join(f"      {stage}: {spec.replace('{stage}', stage)}" for stage in stages)
     config = tmp_path / "orchestrator.yml"
     config.write_text(OPERATOR_YML.format(repository=repository, agents=lines))
-    loaded = load_settings(
-        {
-            "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
-            "ORCH_DATABASE_URL": database_url,
-            "ORCH_DATA_DIR": str(tmp_path / "data"),
-            "ORCH_CONFIG": str(config),
-            "ORCH_NODE": "here",
-            **settings,
-        }
-    )
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "ORCH_DATABASE_URL": database_url,
+        "ORCH_DATA_DIR": str(tmp_path / "data"),
+        "ORCH_CONFIG": str(config),
+        "ORCH_NODE": "here",
+        **settings,
+    }
+    loaded = load_settings(environment)
     nudges = HeldNudges()
-    return World(build_engine(loaded, nudges, pool_size=4), nudges, repository, loaded)
+    return World(build_engine(loaded, nudges, pool_size=4), nudges, repository, loaded, environment)
 
 
 def make_repository(tmp_path: Path, repository_yml: str) -> Path:

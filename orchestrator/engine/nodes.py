@@ -1,0 +1,97 @@
+"""This node's report «I am here», and what follows from silence: others are declared lost, and a node that finds
+itself declared lost ends all it runs before it comes back under a new incarnation."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from orchestrator.domain.ownership import Committed, Lease, LostRace, Owner, is_alive
+from orchestrator.domain.stages import Actor
+from orchestrator.domain.views import JobStatus
+from orchestrator.engine.context import Engine
+from orchestrator.store import counters, jobs, leases, nodes
+from orchestrator.store.nodes import NameTaken
+
+_log = logging.getLogger(__name__)
+_KILL_S: Final = 10.0
+_REPORTS_MISSED: Final = 3
+
+
+def beat(engine: Engine) -> str:
+    """Report this node, or fence it when it was declared lost; then declare silent nodes lost. What was done, in a
+    word. Every node has to do this every ``node_report_interval_s``: one that does not is taken for lost."""
+    with engine.store.transaction(Actor.REAPER) as connection:
+        here = nodes.seen(connection, engine.host)
+    done = "node seen" if isinstance(here, Committed) else _come_back(engine)
+    with engine.store.transaction(Actor.REAPER) as connection:
+        lost = nodes.declare_lost(connection, engine.timings.node_lost_s)
+        if lost:
+            counters.add(connection, "nodes_lost_total", by=len(lost))
+    if lost:
+        _log.error("declared lost after %s s of silence: %s", engine.timings.node_lost_s, ", ".join(lost))
+    return done
+
+
+def _come_back(engine: Engine) -> str:
+    """Others count this node's processes as dead: only when that is true may it be seen again."""
+    left = fence(engine)
+    if left:
+        _log.error("this node was declared lost and cannot end: %s", "; ".join(left))
+        return "node not fenced"
+    fresh_s = engine.timings.node_report_interval_s * _REPORTS_MISSED
+    with engine.store.transaction(Actor.REAPER) as connection:
+        found = nodes.register(connection, engine.host, fresh_s=fresh_s)
+    if isinstance(found, NameTaken):
+        _log.error("another machine has the name %s: give this one a name of its own in ORCH_NODE", engine.host.node)
+        return "node name taken"
+    return "node registered"
+
+
+def fence(engine: Engine) -> list[str]:
+    """End every agent and every edge of this node and see them dead; what could not be ended."""
+    left = [*_end_runs(engine), *_end_edges(engine)]
+    _log.warning("this node is fenced: %s", "all it ran is dead" if not left else "; ".join(left))
+    return left
+
+
+def _end_runs(engine: Engine) -> list[str]:
+    with engine.store.transaction() as connection:
+        running = [job for job in jobs.live(connection) if job.status is JobStatus.RUNNING and job.exited_at is None]
+        runs = [jobs.newest_run(connection, job.id) for job in running]
+    left = []
+    for run in runs:
+        if run is None or run.node != engine.host.node or not (engine.runs_dir / run.run_id).exists():
+            continue
+        engine.agents.stop(engine.runs_dir / run.run_id, engine.timings.stop_grace_s)
+        owner = engine.agents.owner(engine.runs_dir / run.run_id)
+        if owner is not None and is_alive(owner, engine.host):
+            left.append(f"run {run.run_id} ({owner})")
+    return left
+
+
+def _end_edges(engine: Engine) -> list[str]:
+    with engine.store.transaction() as connection:
+        held = leases.held_leases(connection)
+    return [what for lease in held if _is_here(engine, lease.owner) for what in _end_edge(engine, lease)]
+
+
+def _is_here(engine: Engine, owner: Owner | None) -> bool:
+    here = engine.host
+    return owner is not None and owner.node == here.node and owner.boot_id == here.boot_id
+
+
+def _end_edge(engine: Engine, lease: Lease) -> list[str]:
+    """The owner first, which could start another command; then its command; then nobody may think that it holds."""
+    owner, child = lease.owner, lease.child
+    assert owner is not None, "a held lease names its owner"
+    if owner == engine.owner() or not engine.host.kill(owner, _KILL_S):
+        return [f"edge {lease.edge} of task {lease.task_id} ({owner})"]
+    if child is not None and not engine.host.kill_group(child.pgid, _KILL_S, child.start_ticks):
+        return [f"the command of task {lease.task_id} (group {child.pgid})"]
+    why = f"owner {owner} is dead: its node was declared lost"
+    with engine.store.transaction(Actor.REAPER) as connection:
+        freed = leases.force_release(connection, lease.task_id, why=why, epoch=lease.epoch)
+    if isinstance(freed, LostRace):
+        _log.info("the lease of task %s was taken over meanwhile", lease.task_id)
+    return []
