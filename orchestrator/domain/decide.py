@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import takewhile
 from typing import Final, assert_never
 
 from orchestrator.domain.configuration import OnDeployFailure
@@ -333,7 +334,8 @@ def _take_edge(view: TaskView, now: datetime) -> Decision:
 
 
 def _edge_reasons(view: TaskView, edge: Edge) -> Iterable[str]:
-    if view.panic:
+    # Permission is asked when a claim is made; what was claimed in this visit is still finished.
+    if view.panic and not any(one.visit == view.visit for one in view.open_claims()):
         yield "panic: no new effect may be claimed"
     limit = view.policy.concurrency
     if edge.target is Stage.DEVELOPMENT and view.serial_load >= limit:
@@ -341,13 +343,13 @@ def _edge_reasons(view: TaskView, edge: Edge) -> Iterable[str]:
 
 
 def _broken_gate(view: TaskView) -> str | None:
-    """A gate that could not run too often in this round is a matter for a person."""
+    """A gate that could not run too often in a row is a matter for a person. The outside is judged in ``_held_up``."""
     limit = view.policy.limits.gate_errors
-    for gate in dict.fromkeys(one.gate for one in view.gate_results):
-        of_gate = [one for one in view.gate_results if one.gate == gate]
-        errors = [one for one in of_gate if one.outcome is GateOutcome.ERROR]
-        if len(errors) >= limit and of_gate[-1].outcome is GateOutcome.ERROR:
-            return f"{gate} could not run {len(errors)} times. Last: {errors[-1].evidence}"
+    for gate in dict.fromkeys(one.gate for one in view.gate_results if one.gate not in OUTSIDE):
+        newest_first = (one for one in reversed(view.gate_results) if one.gate == gate)
+        errors = list(takewhile(lambda one: one.outcome is GateOutcome.ERROR, newest_first))
+        if len(errors) >= limit:
+            return f"{gate} could not run {len(errors)} times in a row. Last: {errors[0].evidence}"
     return None
 
 
