@@ -11,7 +11,6 @@ import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -208,9 +207,8 @@ def test_whatever_carries_the_mark_of_the_demo_is_found_and_ended(place):
 # --- counting
 
 
-def claim(status: EffectStatus, landed: int, *, kind: EffectKind = EffectKind.MERGE_PR, **more: object) -> str:
-    counted = counting.Counted("DEMO-1", kind, "t", 6, status, False, landed, 1)
-    return replace(counted, **more).problem
+def claim(status: EffectStatus, landed: int, *, kind: EffectKind = EffectKind.MERGE_PR, allowed: int = 1) -> str:
+    return counting.Counted("DEMO-1", kind, "t", 6, status, False, landed, allowed).problem
 
 
 def test_a_confirmed_claim_must_have_landed_exactly_once():
