@@ -101,7 +101,7 @@ class EveryKind:
             self._fleet.kill()
             self._fleet.start()
         if kind in ("postgres", "supervisor"):
-            _until(lambda: self._answers(), 60)
+            _until(self._answers, 60)
 
     def _answers(self) -> bool:
         try:
