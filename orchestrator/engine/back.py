@@ -27,7 +27,9 @@ def roll_back(region: Region, view: TaskView, decision: RollBack) -> Step:
     scene = _scene(region, view, decision.reason, f"{decision.edge.source}-sent-back")
     if effects.withdraw_open_claims(region, scene):
         return Step.AGAIN
-    for kind in (*decision.before, *decision.edge.effects):
+    # A mend after a merge has a branch of its own: nobody would come back for the merged one.
+    cleanup = (EffectKind.DELETE_BRANCH, EffectKind.REMOVE_WORKTREE) if decision.new_branch else ()
+    for kind in (*decision.before, *decision.edge.effects, *cleanup):
         _best(region, replace(scene, view=region.view(), edge=decision.edge), kind)
     branch = f"orch/{view.work_item}-{view.generation + 2}" if decision.new_branch else None
     return commit(region, view, decision.edge, evidence=decision.reason, new_branch=branch)

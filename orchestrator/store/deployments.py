@@ -175,6 +175,19 @@ def last_succeeded(connection: Connection, project: str, environment: str) -> De
     return None if row is None else _read(row)
 
 
+def successor(connection: Connection, deployment_id: int) -> Deployment | None:
+    """The newest deployment of another task that began in the same environment after this one had ended."""
+    row = connection.execute(
+        text(
+            f"""{_SELECT} JOIN deployments o ON o.project = d.project AND o.environment = d.environment
+            WHERE o.id = :id AND d.task_id <> o.task_id AND d.started_at >= o.finished_at
+            ORDER BY d.started_at DESC, d.id DESC LIMIT 1"""
+        ),
+        {"id": deployment_id},
+    ).one_or_none()
+    return None if row is None else _read(row)
+
+
 def mark_launched(connection: Connection, deployment_id: int) -> Committed | LostRace:
     """A deployer is about to be started for this row. Lost race: it is no longer requested."""
     statement = "UPDATE deployments SET launched_at = clock_timestamp() WHERE id = :id AND status = 'requested'"

@@ -5,12 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from sqlalchemy import text
 
 from orchestrator.domain.configuration import Approval, DeploySpec
 from orchestrator.domain.errors import PermanentError
+from orchestrator.domain.ownership import Committed, Owner
 from orchestrator.domain.views import DeploymentStatus, GateOutcome
 from orchestrator.gates.environments import PATIENCE
-from tests.gates.scene import Scene, deployment
+from orchestrator.store import deployments
+from tests.gates.scene import PROJECT, Scene, deployment
 
 STAGING, PRODUCTION = "check_staging_healthy", "check_deploy_observed"
 BAD_ENDS = [DeploymentStatus.FAILED, DeploymentStatus.ROLLED_BACK, DeploymentStatus.REVOKED]
@@ -60,27 +63,27 @@ def test_a_staging_deployment_that_ended_badly_fails_with_its_detail(scene: Scen
     assert (result.outcome, "port 80 is taken" in result.evidence) == (GateOutcome.FAIL, True)
 
 
-def test_a_staging_that_answers_wrongly_is_waited_for_a_few_times_and_then_fails(scene: Scene) -> None:
-    head = in_staging(scene)
-    scene.answers(head, healthy=False)
-    outcomes = [scene.judge(STAGING).outcome for _ in range(PATIENCE + 1)]
+def test_a_staging_that_answers_wrongly_is_waited_for_a_few_times_and_then_fails(stored_scene: Scene) -> None:
+    head = in_staging(stored_scene)
+    stored_scene.answers(head, healthy=False)
+    outcomes = [stored_scene.judge(STAGING).outcome for _ in range(PATIENCE + 1)]
     assert outcomes == [GateOutcome.WAIT] * PATIENCE + [GateOutcome.FAIL]
 
 
-def test_waiting_for_the_deployment_does_not_use_up_the_patience_with_what_answers(scene: Scene) -> None:
-    head = in_staging(scene, DeploymentStatus.RUNNING)
+def test_waiting_for_the_deployment_does_not_use_up_the_patience_with_what_answers(stored_scene: Scene) -> None:
+    head = in_staging(stored_scene, DeploymentStatus.RUNNING)
     for _ in range(PATIENCE + 1):
-        scene.judge(STAGING)
-    scene.deployed(deployment("staging", head, DeploymentStatus.SUCCEEDED))
-    scene.answers(None, healthy=False)
-    assert scene.judge(STAGING).outcome is GateOutcome.WAIT
+        stored_scene.judge(STAGING)
+    stored_scene.deployed(deployment("staging", head, DeploymentStatus.SUCCEEDED))
+    stored_scene.answers(None, healthy=False)
+    assert stored_scene.judge(STAGING).outcome is GateOutcome.WAIT
 
 
-def test_another_version_in_staging_is_not_the_judged_head(scene: Scene) -> None:
-    in_staging(scene)
-    scene.answers(scene.base_sha)
-    result = scene.judge(STAGING)
-    assert (result.outcome, scene.base_sha[:12] in result.evidence) == (GateOutcome.WAIT, True)
+def test_another_version_in_staging_is_not_the_judged_head(stored_scene: Scene) -> None:
+    in_staging(stored_scene)
+    stored_scene.answers(stored_scene.base_sha)
+    result = stored_scene.judge(STAGING)
+    assert (result.outcome, stored_scene.base_sha[:12] in result.evidence) == (GateOutcome.WAIT, True)
 
 
 def test_a_staging_deployment_of_an_earlier_head_fails(scene: Scene) -> None:
@@ -100,6 +103,33 @@ def test_the_newest_staging_deployment_counts(scene: Scene) -> None:
     scene.deployed(*scene.view.deployments, deployment("staging", head, DeploymentStatus.SUCCEEDED))
     scene.answers(head)
     assert scene.judge(STAGING).outcome is GateOutcome.PASS
+
+
+def began(scene: Scene, owner_pid: int, sha: str, *, ended: bool) -> int:
+    """A staging deployment of a task of its own that a deployer has won; its id."""
+    assert scene.store is not None
+    with scene.store.transaction() as connection:
+        new = text("INSERT INTO tasks (work_item, project, title, branch) VALUES (:i, :p, 't', 'b') RETURNING id")
+        task = int(connection.execute(new, {"i": f"{PROJECT}-{owner_pid}", "p": PROJECT}).scalar_one())
+        row = deployments.request(
+            connection, task_id=task, visit=1, project=PROJECT, environment="staging", sha=sha, kind="deploy"
+        )
+        owner = Owner("n", "b", 1, owner_pid, 1)
+        assert deployments.win_running(connection, row.id, owner) == Committed()
+        if ended:
+            deployments.finish(connection, row.id, owner, DeploymentStatus.SUCCEEDED, sha, "seen")
+    return row.id
+
+
+def test_a_head_that_was_healthy_in_staging_until_another_item_came_passes(stored_scene: Scene) -> None:
+    head = in_staging(stored_scene)
+    ours = began(stored_scene, 10, head, ended=True)
+    stored_scene.deployed(replace(stored_scene.view.deployments[0], id=ours))
+    stored_scene.answers(None, healthy=False)
+    assert stored_scene.judge(STAGING).outcome is GateOutcome.WAIT
+    began(stored_scene, 11, "c" * 40, ended=False)
+    result = stored_scene.judge(STAGING)
+    assert (result.outcome, f"{PROJECT}-11 took its place" in result.evidence) == (GateOutcome.PASS, True)
 
 
 # --- production --------------------------------------------------------------------------------------------------

@@ -314,3 +314,21 @@ def test_a_task_shows_all_that_it_asked_for(rows: Rows) -> None:
     rows.request("b")
     with rows.store.transaction() as connection:
         assert [row.id for row in deployments.for_task(connection, first.task_id)] == [first.id, second.id]
+
+
+def test_a_successor_is_of_another_task_and_began_after_the_end(rows: Rows) -> None:
+    first = rows.landed("a")
+
+    def found() -> int | None:
+        with rows.store.transaction() as connection:
+            row = deployments.successor(connection, first.id)
+        return None if row is None else row.id
+
+    rows.landed("p", "production")
+    again = rows.request("b", task=first.task_id, kind=ROLL_BACK)
+    assert rows.win(again) == Committed()
+    assert rows.finish(again, ROLLED_BACK) == Committed()
+    waiting = rows.request("c")
+    assert found() is None
+    assert rows.win(waiting) == Committed()
+    assert found() == waiting.id
