@@ -72,7 +72,7 @@ def _one_visit(engine: Engine, ports: ProjectPorts, task_id: int, actor: Actor) 
     if view is None:
         return Driven(DrivenKind.GONE, ("there is no such task",))
     decision = decide(view, engine.clock.now())
-    if isinstance(decision, Wait):
+    if isinstance(decision, Wait) and not _has_to_settle(view, actor):
         return _waits(engine, task_id, decision)
     if isinstance(decision, Finish):
         engine.nudges.finish_job(decision.node, decision.job_id, view.work_item)
@@ -89,6 +89,11 @@ def _one_visit(engine: Engine, ports: ProjectPorts, task_id: int, actor: Actor) 
     except LostRaceError as error:
         _log.info("%s: a race is lost: %s", view.work_item, error)
         return Driven(DrivenKind.LOST, (error.message,))
+
+
+def _has_to_settle(view: TaskView, actor: Actor) -> bool:
+    """A task that waits may have a claim of a dead owner; the reconciler has it looked at, as often as it comes by."""
+    return actor is Actor.RECONCILER and effects.has_claims_to_settle(view)
 
 
 def _edge(decision: Decision) -> str:

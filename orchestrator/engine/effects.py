@@ -163,6 +163,11 @@ def _must(outcome: Committed | LostRace) -> None:
         raise LostRaceError(outcome.why)
 
 
+def has_claims_to_settle(view: TaskView) -> bool:
+    """Whether a claim is open whose outcome a look at the outside may tell."""
+    return any(not EFFECTS[row.kind].keyless for row in view.open_claims())
+
+
 def settle_open_claims(region: Region, scene: Scene) -> bool:
     """Look at every claim that a dead predecessor (or an answer that never came) left open: landed is confirmed,
     impossible is refused, absent stays open for whoever goes on. True when a row changed."""

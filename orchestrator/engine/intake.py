@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 from orchestrator.domain.errors import ConfigurationError, NotFoundError, OrchestratorError, UsageError
@@ -12,12 +13,16 @@ from orchestrator.domain.stages import Actor, Stage, is_terminal
 from orchestrator.engine import operator
 from orchestrator.engine.context import Engine
 from orchestrator.failpoints import hit
-from orchestrator.ports import ProjectPorts, TrackerState, WorkItem, WritableTracker
+from orchestrator.ports import ProjectPorts, Tracker, TrackerState, WorkItem, WritableTracker
 from orchestrator.store import events, inbox, tasks
+from orchestrator.store.inbox import Delivery
 from orchestrator.store.tasks import NewTask, TaskRef
 
 _log = logging.getLogger(__name__)
 _DELIVERIES: Final = 100
+_PAGE: Final = 200
+_LOOK_BACK: Final = timedelta(minutes=10)
+"""How long before its arrival a delivery's change may have been made: two clocks, and a sender that tried again."""
 _TRACKER: Final = "tracker"
 
 
@@ -52,6 +57,19 @@ def _ports(engine: Engine, project: str) -> ProjectPorts:
         return engine.project(project)
     except ConfigurationError as error:
         raise NotFoundError(error.message, remedy=error.remedy) from error
+
+
+def changed_since(tracker: Tracker, moment: datetime | None) -> Iterator[WorkItem]:
+    """Every item changed since ``moment``, page after page, some twice: one that is left out now is never asked for
+    again. Where a whole page changed at one moment (an import), only a longer page shows what comes after it."""
+    limit = _PAGE
+    while True:
+        page = tracker.changed_since(moment, limit)
+        yield from page
+        if len(page) < limit:
+            return
+        limit = 2 * limit if page[-1].updated_at == moment else limit
+        moment = page[-1].updated_at
 
 
 def look_at_item(engine: Engine, project: str, key: str) -> bool:
@@ -129,7 +147,7 @@ def process_delivery(engine: Engine, delivery_id: int) -> None:
     if delivery is None or delivery.processed_at is not None:
         return
     try:
-        seen = _hinted(engine, delivery.source)
+        seen = _hinted(engine, delivery)
     except OrchestratorError as error:
         with engine.store.transaction() as connection:
             inbox.failed(connection, delivery_id, str(error))
@@ -138,20 +156,20 @@ def process_delivery(engine: Engine, delivery_id: int) -> None:
         inbox.processed(connection, delivery_id, seen)
 
 
-def _hinted(engine: Engine, source: str) -> str | None:
+def _hinted(engine: Engine, delivery: Delivery) -> str | None:
     """Whatever the delivery says, its projects are read again: what it hints at is found by that read."""
     for project in engine.project_keys():
         ports = engine.project(project)
-        if source not in (ports.config.tracker, ports.config.forge):
+        if delivery.source not in (ports.config.tracker, ports.config.forge):
             continue
-        for item in ports.tracker.changed_since(None, _DELIVERIES):
+        for item in changed_since(ports.tracker, delivery.received_at - _LOOK_BACK):
             look_at(engine, project, item)
         with engine.store.transaction() as connection:
             live = [one for one in tasks.live(connection) if one.project == project]
         for task in live:
             with engine.store.transaction() as connection:
                 tasks.touch_facts(connection, task.id)
-                events.record(connection, task.id, "delivery.seen", {"source": source})
+                events.record(connection, task.id, "delivery.seen", {"source": delivery.source})
             engine.nudges.drive(task.id, task.work_item, Actor.MONITOR)
     return None
 

@@ -23,7 +23,8 @@ def beat(engine: Engine) -> str:
     word. Every node has to do this every ``node_report_interval_s``: one that does not is taken for lost."""
     with engine.store.transaction(Actor.REAPER) as connection:
         here = nodes.seen(connection, engine.host)
-    done = "node seen" if isinstance(here, Committed) else _come_back(engine)
+        known = any(one.node == engine.host.node for one in nodes.all_nodes(connection))
+    done = "node seen" if isinstance(here, Committed) else _come_back(engine, known=known)
     with engine.store.transaction(Actor.REAPER) as connection:
         lost = nodes.declare_lost(connection, engine.timings.node_lost_s)
         if lost:
@@ -33,9 +34,10 @@ def beat(engine: Engine) -> str:
     return done
 
 
-def _come_back(engine: Engine) -> str:
-    """Others count this node's processes as dead: only when that is true may it be seen again."""
-    left = fence(engine)
+def _come_back(engine: Engine, *, known: bool) -> str:
+    """Others count this node's processes as dead: only when that is true may it be seen again. A node that has no
+    row yet (its start met no database) was never counted as dead by anybody."""
+    left = fence(engine) if known else []
     if left:
         _log.error("this node was declared lost and cannot end: %s", "; ".join(left))
         return "node not fenced"

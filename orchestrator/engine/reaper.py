@@ -213,12 +213,13 @@ def _alert(engine: Engine, work_item: str, text: str) -> None:
 def _look_at_lease(engine: Engine, lease: Lease) -> str:
     """A dead owner's lease is freed at once; a live one only at the ceiling."""
     owner = lease.owner
-    if owner is None:
-        return "left"
+    with engine.store.transaction() as connection:
+        now = leases.lease_of(connection, lease.task_id)
+        age_s = leases.age_s(connection, lease.task_id)
+    if owner is None or now is None or not now.is_held or now.epoch != lease.epoch:
+        return "left"  # given back since, or taken away at its job's ceiling a moment ago
     if not is_alive(owner, engine.host):
         return _free_dead(engine, lease)
-    with engine.store.transaction() as connection:
-        age_s = leases.age_s(connection, lease.task_id)
     if age_s <= engine.timings.reaper_max_running_s:
         return "left"
     told = _take_away(engine, lease, f"the lease is held for {age_s:.0f} s")

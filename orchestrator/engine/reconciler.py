@@ -16,7 +16,7 @@ from orchestrator.domain.decide import Wait, decide
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ownership import is_alive
 from orchestrator.domain.stages import Actor
-from orchestrator.engine import intake
+from orchestrator.engine import effects, intake
 from orchestrator.engine.context import Engine
 from orchestrator.engine.facts import adopt_merge_by_hand
 from orchestrator.store import counters, leases, tasks, ticks
@@ -24,7 +24,6 @@ from orchestrator.store.tasks import TaskRef
 
 _log = logging.getLogger(__name__)
 _BATCH: Final = 500
-_ITEMS: Final = 200
 _OVERLAP: Final = timedelta(seconds=30)
 """A poll begins a little before the last good one: two clocks and a slow commit must not hide a change."""
 
@@ -72,7 +71,7 @@ def _look_at(engine: Engine, task: TaskRef) -> str:
     if view is None:
         return "gone"
     decision = decide(view, engine.clock.now())
-    if isinstance(decision, Wait) and not view.open_claims():
+    if isinstance(decision, Wait) and not effects.has_claims_to_settle(view):
         with engine.store.transaction() as connection:
             tasks.store_reasons(connection, task.id, decision.reasons, decision.until)
         return "waiting"
@@ -81,8 +80,6 @@ def _look_at(engine: Engine, task: TaskRef) -> str:
         if lease is not None and lease.is_held and lease.owner is not None and is_alive(lease.owner, engine.host):
             counters.add(connection, "lease_deferrals_total", Actor.RECONCILER)
             return "deferred"
-    if isinstance(decision, Wait):
-        return "waiting"
     engine.nudges.drive(task.id, task.work_item, Actor.RECONCILER)
     return "nudged"
 
@@ -114,8 +111,8 @@ def _poll_interval_s(engine: Engine, project: str) -> float:
 
 
 def _poll_tracker(engine: Engine, project: str, since: datetime | None) -> int:
-    items = engine.project(project).tracker.changed_since(since, _ITEMS)
-    return sum(intake.look_at(engine, project, item) for item in items)
+    changed = intake.changed_since(engine.project(project).tracker, since)
+    return sum(intake.look_at(engine, project, item) for item in changed)
 
 
 def _poll_forge(engine: Engine, project: str) -> int:

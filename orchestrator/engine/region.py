@@ -6,10 +6,11 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final
 
 from orchestrator.domain.configuration import RepositoryConfig
 from orchestrator.domain.errors import LostRaceError, TransientError
-from orchestrator.domain.ownership import Busy, ChildGroup, Committed, HeldLease
+from orchestrator.domain.ownership import Busy, ChildGroup, Committed, HeldLease, Owner
 from orchestrator.domain.stages import Actor
 from orchestrator.domain.views import TaskView
 from orchestrator.engine.context import Engine
@@ -19,6 +20,8 @@ from orchestrator.store import counters, jobs, leases
 
 _log = logging.getLogger(__name__)
 _ORPHAN_S = 10.0
+_inside: Final[dict[tuple[Owner, int], object]] = {}
+"""What threads of this process are inside now; a forked child finds entries of its parent and none of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,22 +56,50 @@ def enter(
     ``closing``: STOP itself, the only one that may enter while a STOP request stands.
     """
     entry = leases.Entry(edge, actor, engine.owner(), closing, engine.lease_is_enforced(view.project))
-    with engine.store.transaction(actor) as connection:
-        held = leases.acquire(connection, view.task_id, entry, engine.host)
+    with _presence(view.task_id, entry.owner) as alone:
+        held = _acquire(engine, view.task_id, entry, alone=alone)
         if isinstance(held, Busy):
-            counters.add(connection, "lease_deferrals_total", actor)
-        elif not held.enforced:
-            jobs.set_finalizer(connection, view.task_id, held.owner)
-    if isinstance(held, Busy):
-        yield held
-        return
-    hit("lease.acquired")
+            yield held
+            return
+        hit("lease.acquired")
+        try:
+            _end_orphan(engine, held)
+            yield Region(engine, held, ports, engine.children(lambda group: _announce(engine, held, group)))
+        finally:
+            _give_back(engine, held)
+
+
+@contextmanager
+def _presence(task_id: int, owner: Owner) -> Iterator[bool]:
+    """Whether no other thread of this process is inside this task's region."""
+    key, mine = (owner, task_id), object()
+    alone = _inside.setdefault(key, mine) is mine
     try:
-        _end_orphan(engine, held)
-        yield Region(engine, held, ports, engine.children(lambda group: _announce(engine, held, group)))
+        yield alone
     finally:
-        with engine.store.transaction(actor) as connection:
-            leases.release(connection, held)
+        if alone:
+            del _inside[key]
+
+
+def _acquire(engine: Engine, task_id: int, entry: leases.Entry, *, alone: bool) -> HeldLease | Busy:
+    with engine.store.transaction(entry.actor) as connection:
+        held = leases.acquire(connection, task_id, entry, engine.host)
+        if isinstance(held, Busy) and held.owner == entry.owner and alone:
+            # Nobody of this process is inside: it could not give the lease back, since the database was away then.
+            leases.force_release(connection, task_id, why="its owner had left without giving it back")
+            held = leases.acquire(connection, task_id, entry, engine.host)
+        if isinstance(held, Busy):
+            counters.add(connection, "lease_deferrals_total", entry.actor)
+        elif not held.enforced:
+            jobs.set_finalizer(connection, task_id, held.owner)
+    return held
+
+
+def _give_back(engine: Engine, held: HeldLease) -> None:
+    with engine.store.transaction(held.actor) as connection:
+        leases.release(connection, held)
+        if not held.enforced:
+            jobs.clear_finalizer(connection, held.task_id, held.owner)
 
 
 def _announce(engine: Engine, held: HeldLease, group: ChildGroup | None) -> bool:

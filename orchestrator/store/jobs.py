@@ -16,7 +16,7 @@ from orchestrator.domain.ownership import Committed, LostRace, Owner
 from orchestrator.domain.stages import Stage
 from orchestrator.domain.views import JobStatus, Outcome
 from orchestrator.store.owners import owner_values, read_owner
-from orchestrator.store.schema import LIVE_JOB
+from orchestrator.store.schema import LIVE_JOB, OWNER_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,6 +314,18 @@ def set_finalizer(connection: Connection, task_id: int, owner: Owner | None) -> 
             f"""UPDATE jobs SET finalizer_node = :finalizer_node, finalizer_boot_id = :finalizer_boot_id,
               finalizer_pid_ns = :finalizer_pid_ns, finalizer_pid = :finalizer_pid,
               finalizer_start_ticks = :finalizer_start_ticks WHERE task_id = :t AND {LIVE_JOB}"""
+        ),
+        {"t": task_id, **owner_values(owner, "finalizer")},
+    )
+
+
+def clear_finalizer(connection: Connection, task_id: int, owner: Owner) -> None:
+    """``owner`` has left the live job: a process that goes on to other work must not count as its finalizer."""
+    fields = " AND ".join(f"finalizer_{field} = :finalizer_{field}" for field in OWNER_FIELDS)
+    connection.execute(
+        text(
+            f"""UPDATE jobs SET finalizer_node = NULL, finalizer_boot_id = NULL, finalizer_pid_ns = NULL,
+              finalizer_pid = NULL, finalizer_start_ticks = NULL WHERE task_id = :t AND {LIVE_JOB} AND {fields}"""
         ),
         {"t": task_id, **owner_values(owner, "finalizer")},
     )

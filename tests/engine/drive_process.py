@@ -1,7 +1,7 @@
 """A process of its own that drives or reaps. Prints one line of JSON: how each pass ended.
 
-    drive_process.py drive TASK ACTOR THREADS
-    drive_process.py reap          one sweep, then whatever drives it asked for
+drive_process.py drive TASK ACTOR THREADS
+drive_process.py reap          one sweep, then whatever drives it asked for
 """
 
 import json

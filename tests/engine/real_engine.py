@@ -175,7 +175,8 @@ def make_repository(tmp_path: Path, repository_yml: str) -> Path:
     (work / "tests").mkdir()
     (work / "tests" / "__init__.py").write_text("")
     (work / "tests" / "test_first.py").write_text(
-        "import unittest\n\n\nclass First(unittest.TestCase):\n    def test_one(self):\n        self.assertEqual(1, 1)\n"
+        "import unittest\n\n\nclass First(unittest.TestCase):\n    def test_one(self):\n"
+        "        self.assertEqual(1, 1)\n"
     )
     git(work, "add", "-A")
     git(work, "commit", "-q", "-m", "Begin")

@@ -98,7 +98,7 @@ def settled_job(world: World, task_id: int, head: str) -> int | None:
         run = NewRun(run_id, 0, "command", engine.host.node, str(engine.runs_dir / run_id), "", engine.owner())
         assert isinstance(jobs.begin(connection, job.id, run), Committed)
         jobs.record_exit(connection, run_id, exit_code=0, signal=None, reason="exited", last_turn=True)
-        verdict = {
+        verdict: dict[str, object] = {
             "schema": "verdict/1",
             "run_id": run_id,
             "verdict": "pass",

@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.domain.stages import Actor, Stage
 from orchestrator.engine import operator
-from orchestrator.engine.drive import Driven, DrivenKind, drive
+from orchestrator.engine.drive import Driven, drive
 from tests.engine.real_engine import STAGES, World, make_world
 from tests.engine.staged import Drives, Staged, reached, said, staged
 
@@ -43,7 +43,7 @@ def driven(world: World, task: Staged, actor: Actor = Actor.MONITOR) -> Driven:
 def effects(world: World) -> list[tuple[object, ...]]:
     """Every ledger row: its kind, how it ended, how often it was sent."""
     found = world.rows("SELECT kind, status, sends FROM effects ORDER BY id")
-    return [tuple(row) for row in found]  # type: ignore[call-overload]  # rows are tuples
+    return [(row[0], row[1], row[2]) for row in found]
 
 
 def merges(world: World) -> int:
@@ -51,7 +51,7 @@ def merges(world: World) -> int:
 
 
 def count(world: World, name: str) -> int:
-    return sum(int(row[0]) for row in world.rows("SELECT value FROM counters WHERE name = %s", name))
+    return sum(int(str(row[0])) for row in world.rows("SELECT value FROM counters WHERE name = %s", name))
 
 
 def path_of(world: World) -> list[str]:
@@ -118,9 +118,7 @@ def incident(tmp_path: Path, database_url: str, drives: Drives, **settings: str)
     """A finalizer slow inside the gates of deploy-staging -> deploy; a reaper whose grace has passed and that takes
     it for dead; a re-test that is red by now. Then the finalizer goes on."""
     go, red = tmp_path / "go", tmp_path / "red"
-    world = world_of(
-        tmp_path, database_url, drives, f"test ! -e {red}", ORCH_REAPER_FINALIZE_GRACE_S="0.1", **settings
-    )
+    world = world_of(tmp_path, database_url, drives, f"test ! -e {red}", ORCH_REAPER_FINALIZE_GRACE_S="0.1", **settings)
     task = staged(world, tmp_path, DEPLOY_STAGING)
     finalizer = drives.start("drive", task.task_id, "finalizer", 1, failpoints=f"{GATE}.after=wait:{go}")
     reached(go)
@@ -152,9 +150,7 @@ def test_the_incident_with_the_lease_is_one_merge_and_done(
     tmp_path: Path, database_url: str, drives: Drives, believes_markers: str
 ) -> None:
     """Also when the reaper does not look at who finalizes: the lease itself keeps its drive out."""
-    world, task = incident(
-        tmp_path, database_url, drives, ORCH_REAPER_FINALIZER_LIVENESS_ENABLED=believes_markers
-    )
+    world, task = incident(tmp_path, database_url, drives, ORCH_REAPER_FINALIZER_LIVENESS_ENABLED=believes_markers)
     assert "development" not in path_of(world)[-3:]
     assert world.stage(task.work_item) == "done", world.reasons()
     assert merges(world) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection, Engine, text
@@ -81,15 +81,23 @@ class Heart:
             step = StageCommit(source, seq, target, serial_limit=more.get("serial_limit"))
             return stage_commits.commit_stage_cas(connection, held, step)
 
-    def claim(self, held: HeldLease, *, visit: int = 0, cleanup: bool = False, **request: str) -> object:
+    def claim(
+        self, held: HeldLease, *, visit: int = 0, cleanup: bool = False, request: Mapping[str, str] | None = None
+    ) -> object:
         with self.store.transaction(held.actor) as connection:
-            return self.claim_in(connection, held, visit=visit, cleanup=cleanup, **request)
+            return self.claim_in(connection, held, visit=visit, cleanup=cleanup, request=request)
 
     def claim_in(
-        self, connection: Connection, held: HeldLease, *, visit: int = 0, cleanup: bool = False, **request: str
+        self,
+        connection: Connection,
+        held: HeldLease,
+        *,
+        visit: int = 0,
+        cleanup: bool = False,
+        request: Mapping[str, str] | None = None,
     ) -> object:
         key = EffectKey(visit, MERGE, "#1@abc")
-        return ledger.claim_if_epoch_holds(connection, held, key, request, cleanup=cleanup)
+        return ledger.claim_if_epoch_holds(connection, held, key, request or {}, cleanup=cleanup)
 
     def one(self, statement: str, **values: object) -> object:
         """The only value of the only row."""

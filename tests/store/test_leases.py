@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from orchestrator.adapters.host import LinuxHost
-from orchestrator.domain.ownership import Busy, ChildGroup, Committed, HeldLease, HeldMergeLane, LostRace
+from orchestrator.domain.ownership import Busy, ChildGroup, Committed, HeldLease, HeldMergeLane, Lease, LostRace
 from orchestrator.store import leases, tasks
 from tests.processes import Children
 from tests.store.heart import Heart, at_once
@@ -29,7 +29,7 @@ def children() -> Iterator[Children]:
     children.end()
 
 
-def lease(heart: Heart, task: int) -> leases.Lease:
+def lease(heart: Heart, task: int) -> Lease:
     with heart.store.transaction() as connection:
         found = leases.lease_of(connection, task)
     assert found is not None

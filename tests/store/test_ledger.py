@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Connection, Engine
 
-from orchestrator.domain.ownership import Committed, LostRace
+from orchestrator.domain.ownership import Committed, HeldLease, LostRace
 from orchestrator.domain.stages import Stage
 from orchestrator.domain.views import EffectStatus
 from orchestrator.store import leases, ledger, switches, tasks
@@ -18,8 +18,8 @@ def heart(engine: Engine) -> Heart:
     return Heart(engine)
 
 
-def claimed(heart: Heart, held: leases.HeldLease, **more: str) -> Claim:
-    claim = heart.claim(held, **more)
+def claimed(heart: Heart, held: HeldLease, **more: str) -> Claim:
+    claim = heart.claim(held, request=more)
     assert isinstance(claim, Claim)
     return claim
 

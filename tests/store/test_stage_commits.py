@@ -9,7 +9,7 @@ from sqlalchemy import Engine
 
 from orchestrator.domain.ownership import Committed, LostRace
 from orchestrator.domain.stages import Stage
-from orchestrator.store import jobs, stage_commits
+from orchestrator.store import jobs, leases, stage_commits
 from orchestrator.store.stage_commits import NextJob, StageCommit
 from tests.store.heart import Heart, at_once
 
@@ -56,7 +56,7 @@ def test_a_lost_commit_leaves_job_and_lease_as_they_are(heart: Heart) -> None:
     assert heart.stage(task) == "review"
     assert heart.one("SELECT status FROM jobs") == "queued"
     with heart.store.transaction() as connection:
-        assert stage_commits.leases.holds(connection, successor)
+        assert leases.holds(connection, successor)
     assert heart.one("SELECT detail->>'epoch' FROM events WHERE kind = 'stage.cas_lost'") == str(old.epoch)
 
 
@@ -83,7 +83,7 @@ def test_a_commit_that_waits_behind_a_release_by_force_loses(heart: Heart) -> No
     task = heart.task(REVIEW)
     held = heart.held(task)
     found = heart.behind(
-        lambda connection: stage_commits.leases.force_release(connection, task, why="test", epoch=held.epoch),
+        lambda connection: leases.force_release(connection, task, why="test", epoch=held.epoch),
         lambda: heart.commit(held, REVIEW, 0, TESTING),
     )
     assert isinstance(found, LostRace)
