@@ -1,0 +1,223 @@
+"""Setting up: init, config, doctor, up, db; and every bad input with the place and the mend."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from psycopg import sql
+
+from orchestrator.cli import exits
+from tests.cli.conftest import Orch
+from tests.engine.real_engine import World
+from tests.fixtures_stores import PostgresServer
+
+ORCH = Path(sys.executable).with_name("orch")
+
+
+def test_init_writes_files_that_are_good_and_never_overwrites(orch: Orch, tmp_path: Path) -> None:
+    first = orch("init", "--json")
+    assert [one["written"] for one in first.data["files"]] == [True, True]
+    assert orch("config", "check").code == exits.DONE
+    assert orch("config", "check", "example.orchestrator.yml").code == exits.DONE
+    (tmp_path / "orchestrator.yml").write_text("mine")
+    assert [one["written"] for one in orch("init", "--json").data["files"]] == [False, False]
+    assert (tmp_path / "orchestrator.yml").read_text() == "mine"
+
+
+def test_init_refuses_a_key_that_no_work_item_can_have_and_writes_nothing(orch: Orch, tmp_path: Path) -> None:
+    answer = orch("init", "--key", "9 lives")
+    assert answer.code == exits.WRONG_USE
+    assert list(tmp_path.glob("*.yml")) == []
+
+
+def test_a_bad_configuration_is_told_by_file_line_and_column(orch: Orch, tmp_path: Path) -> None:
+    (tmp_path / "orchestrator.yml").write_text("projects:\n  - key: DEMO\n    repositroy: x\n")
+    answer = orch("config", "check", "--json")
+    assert answer.code == exits.WRONG_USE
+    (mistyped,) = [line for line in answer.data["problems"] if "repositroy" in line]
+    assert mistyped.startswith(f"{tmp_path}/orchestrator.yml:3:5: ")
+
+
+def test_a_bad_configuration_keeps_acts_from_starting_and_names_the_line(
+    orch: Orch, world: World, tmp_path: Path
+) -> None:
+    (tmp_path / "orchestrator.yml").write_text("projects:\n  - key: 7\n")
+    answer = orch("add", "DEMO", "T")
+    assert answer.code == exits.WRONG_USE
+    assert "orchestrator.yml:2:" in answer.err
+    assert orch("status", "--json").data["items"] == []
+
+
+def test_a_bad_setting_is_told_by_its_name_with_what_is_allowed(orch: Orch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCH_PROT", "80")
+    answer = orch("status")
+    assert answer.code == exits.WRONG_USE
+    assert "ORCH_PROT: no such setting, did you mean ORCH_PORT?" in answer.err
+
+
+def test_secrets_are_masked_where_settings_are_shown(orch: Orch, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCH_API_TOKEN", "very-secret-token")
+    monkeypatch.setenv("ORCH_BROKER_URL", "redis://:hunter22@127.0.0.1:1/0")
+    for command in (("config", "show"), ("config", "show", "--json"), ("doctor", "--json"), ("doctor",)):
+        answer = orch(*command)
+        assert "very-secret-token" not in answer.out + answer.err
+        assert "hunter22" not in answer.out + answer.err
+        assert "ORCH_API_TOKEN" in answer.out
+
+
+def test_both_schemas_are_printed_for_editors(orch: Orch) -> None:
+    assert "projects" in orch("config", "schema").data["properties"]
+    assert "deploys" in orch("config", "schema", "--repository").data["properties"]
+
+
+def test_completion_is_printed_for_a_shell(orch: Orch) -> None:
+    assert "_ORCH_COMPLETE" in orch("completion", "bash").out
+    assert orch("completion", "csh").code == exits.WRONG_USE
+
+
+def test_no_fleet_is_told_with_the_data_directory_and_how_to_start_one(orch: Orch, tmp_path: Path) -> None:
+    for command in (("status",), ("stop", "X-1", "--yes"), ("verify",), ("db", "upgrade")):
+        answer = orch(*command)
+        assert (answer.code, answer.out) == (exits.FAILED, "")
+        assert str(tmp_path / "data") in answer.err
+        assert "orch up" in answer.err
+
+
+def test_a_database_that_does_not_answer_is_told_with_its_setting(orch: Orch, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORCH_DATABASE_URL", "postgresql://127.0.0.1:1/none")
+    answer = orch("status")
+    assert answer.code == exits.FAILED
+    assert "ORCH_DATABASE_URL" in answer.err
+
+
+@pytest.fixture
+def empty_database(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    postgres_server.run_sql(sql.SQL("CREATE DATABASE t_empty_cli"))
+    monkeypatch.setenv("ORCH_DATABASE_URL", postgres_server.url("t_empty_cli"))
+    yield "t_empty_cli"
+    postgres_server.run_sql(sql.SQL("DROP DATABASE t_empty_cli WITH (FORCE)"))
+
+
+def test_an_empty_database_is_told_and_db_upgrade_mends_it(orch: Orch, empty_database: str) -> None:
+    before = orch("status")
+    assert before.code == exits.FAILED
+    assert "orch db upgrade" in before.err
+    assert "orch db upgrade" in orch("doctor").out
+    upgraded = orch("db", "upgrade", "--json").data
+    assert upgraded["before"] is None
+    assert orch("db", "upgrade", "--json").data == {"before": upgraded["after"], "after": upgraded["after"]}
+    assert orch("status").code == exits.DONE
+
+
+def findings(orch: Orch) -> dict[str, dict[str, str]]:
+    return {one["part"]: one for one in orch("doctor", "--json").data["findings"]}
+
+
+def test_doctor_finds_a_whole_set_up_good(
+    orch: Orch, world: World, broker_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCH_BROKER_URL", broker_url)
+    monkeypatch.setenv("ORCH_PORT", str(free_port()))
+    monkeypatch.setenv("ORCH_FLOWER_PORT", str(free_port()))
+    answer = orch("doctor")
+    assert "BAD" not in answer.out
+    assert answer.code == exits.DONE
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_doctor_names_every_bad_part_at_once_with_its_mend(
+    orch: Orch, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestrator.store import switches
+
+    world.repository.rename(tmp_path / "moved.git")
+    with world.engine.store.transaction() as connection:
+        switches.throw(connection, "panic", "*", "ann", "smoke")
+    nowhere = tmp_path / "empty"
+    nowhere.mkdir()
+    monkeypatch.setenv("PATH", str(nowhere))
+    found = findings(orch)
+    assert orch("doctor").code == exits.FAILED
+    assert found["git"]["health"] == "bad"
+    assert "install git" in found["git"]["mend"]
+    assert found["broker"]["health"] == "bad"
+    assert found["levers"]["health"] == "warning"
+    assert "orch panic --end" in found["levers"]["mend"]
+    assert found["DEMO repository"]["health"] == "bad"
+
+
+def test_doctor_names_the_repository_that_cannot_be_reached(orch: Orch, world: World, tmp_path: Path) -> None:
+    world.repository.rename(tmp_path / "moved.git")
+    found = findings(orch)["DEMO repository"]
+    assert str(world.repository) in found["got"]
+    assert "orchestrator.yml" in found["mend"]
+
+
+def test_a_missing_git_is_named_with_the_mend_where_it_is_needed(
+    orch: Orch, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    orch("add", "DEMO", "T")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    answer = orch("verify")
+    assert answer.code == exits.FAILED
+    assert "git was not found in PATH" in answer.err
+
+
+def test_doctor_names_a_data_directory_that_cannot_be(orch: Orch, tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("a file")
+    found = findings(orch)["data directory"]
+    assert found["health"] == "bad"
+    assert "ORCH_DATA_DIR" in found["mend"]
+
+
+def test_up_names_a_taken_port_and_a_data_directory_that_cannot_be(tmp_path: Path) -> None:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        taken = up(tmp_path / "one", "--port", str(listener.getsockname()[1]))
+    assert taken.returncode == exits.FAILED
+    assert "ORCH_PORT" in taken.stderr
+    (tmp_path / "two").write_text("a file")
+    unusable = up(tmp_path / "two")
+    assert unusable.returncode != 0
+    assert "ORCH_DATA_DIR" in unusable.stderr
+    assert "Traceback" not in taken.stderr + unusable.stderr
+
+
+def up(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": os.defpath, "ORCH_DATA_DIR": str(data_dir), "ORCH_FLOWER_PORT": str(free_port())}
+    return subprocess.run([ORCH, "up", *arguments], env=environment, capture_output=True, text=True, check=False)
+
+
+def test_ups_api_token_is_made_once_and_only_we_may_read_it(tmp_path: Path) -> None:
+    from orchestrator.cli.up import with_token
+    from orchestrator.settings import load_settings
+
+    settings = load_settings({"ORCH_DATA_DIR": str(tmp_path / "data"), "PATH": "/bin"})
+    first = with_token(settings)
+    assert first.api_token is not None
+    assert with_token(settings).api_token == first.api_token
+    path = tmp_path / "data" / "api.token"
+    assert path.stat().st_mode & 0o777 == 0o600
+    # The services get the name of the file; the token itself would stand in the environment of each.
+    assert first.environment()["ORCH_API_TOKEN_FILE"] == str(path)
+    assert "ORCH_API_TOKEN" not in first.environment()
+
+
+def test_deploys_are_listed_and_a_roll_back_needs_something_to_go_back_to(orch: Orch, world: World) -> None:
+    assert orch("deploy", "list", "--json").data == []
+    assert orch("deploy", "rollback", "SHOP", "production", "--yes").code == exits.WRONG_USE
+    answer = orch("deploy", "rollback", "DEMO", "production", "--yes")
+    assert answer.code == exits.WRONG_USE
+    assert "nothing was deployed to production of DEMO" in answer.err
