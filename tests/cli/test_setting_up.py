@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from orchestrator.cli import exits
+from orchestrator.cli import commands, exits
+from orchestrator.settings import describe, load_settings
 from tests.cli.conftest import Orch
 from tests.engine.real_engine import World
 from tests.fixtures_stores import PostgresServer
@@ -98,10 +100,10 @@ def test_a_database_that_does_not_answer_is_told_with_its_setting(orch: Orch, mo
 
 @pytest.fixture
 def empty_database(postgres_server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    postgres_server.run_sql(sql.SQL("CREATE DATABASE t_empty_cli"))
+    postgres_server.run_sql(sql.SQL("CREATE DATABASE {}").format(sql.Identifier("t_empty_cli")))
     monkeypatch.setenv("ORCH_DATABASE_URL", postgres_server.url("t_empty_cli"))
     yield "t_empty_cli"
-    postgres_server.run_sql(sql.SQL("DROP DATABASE t_empty_cli WITH (FORCE)"))
+    postgres_server.run_sql(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier("t_empty_cli")))
 
 
 def test_an_empty_database_is_told_and_db_upgrade_mends_it(orch: Orch, empty_database: str) -> None:
@@ -202,7 +204,6 @@ def up(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 def test_ups_api_token_is_made_once_and_only_we_may_read_it(tmp_path: Path) -> None:
     from orchestrator.cli.up import with_token
-    from orchestrator.settings import load_settings
 
     settings = load_settings({"ORCH_DATA_DIR": str(tmp_path / "data"), "PATH": "/bin"})
     first = with_token(settings)
@@ -221,3 +222,22 @@ def test_deploys_are_listed_and_a_roll_back_needs_something_to_go_back_to(orch: 
     answer = orch("deploy", "rollback", "DEMO", "production", "--yes")
     assert answer.code == exits.WRONG_USE
     assert "nothing was deployed to production of DEMO" in answer.err
+
+
+DOCUMENTS = Path(__file__).parents[2] / "docs"
+
+
+def test_every_command_and_exit_code_of_the_operations_page_exists() -> None:
+    page = (DOCUMENTS / "operations.md").read_text()
+    named = set(re.findall(r"(?:`|^ {4})orch ([a-z][a-z-]*)", page, re.MULTILINE))
+    assert named - set(commands._TABLE) == set()
+    codes = {int(code) for code in re.findall(r"^\| (\d) \|", page, re.MULTILINE)}
+    assert codes == {value for name, value in vars(exits).items() if name.isupper()}
+
+
+def test_every_setting_of_the_configuration_page_exists_and_every_timing_stands_there() -> None:
+    page = (DOCUMENTS / "configuration.md").read_text()
+    known = {name for name, _value, _source in describe(load_settings({}))}
+    named = set(re.findall(r"`(ORCH_[A-Z_]+[A-Z])[`=]", page))
+    assert {name for name in named if name.removesuffix("_FILE") not in known} == set()
+    assert {name for name in known if name.endswith(("_S", "_ENABLED"))} - named == set()
