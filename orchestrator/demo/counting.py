@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Final
 
 from orchestrator.demo.outside import Outside
 from orchestrator.domain.stages import EffectKind
@@ -16,7 +17,8 @@ from orchestrator.store.read_models import EffectRow, ItemPage
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A claim of the ledger and its landings. ``allowed``: more than one only for what has no key, after a fault."""
+    """A claim of the ledger and its landings. ``landing`` names what it is about outside: claims of several visits may
+    speak of one (a branch has one pull request). ``allowed``: more than one only for what has no key, after a fault."""
 
     work_item: str
     kind: EffectKind
@@ -24,6 +26,7 @@ class Counted:
     visit: int
     status: EffectStatus
     skipped: bool
+    landing: str
     landed: int
     allowed: int
 
@@ -53,6 +56,7 @@ def _counted(page: ItemPage, row: EffectRow, outside: Outside) -> Counted:
         visit=row.visit,
         status=EffectStatus(row.status),
         skipped="skipped" in row.result or "kept" in row.result,
+        landing=_landing(row),
         landed=_landings(page, row, kind, outside),
         # Without a key nobody can tell whether the first one arrived: at most once more for each fault.
         allowed=1 + row.adoptions if keyless else 1,
@@ -89,6 +93,16 @@ def _landings(page: ItemPage, row: EffectRow, kind: EffectKind, outside: Outside
             return int(request["branch"] not in outside.worktrees)
 
 
+_NAMES: Final = ("marker", "candidate", "state", "branch", "text", "line_rate")
+"""The word of a request that tells one landing from another; the first that is there."""
+
+
+def _landing(row: EffectRow) -> str:
+    request, result = _texts(row.request), _texts(row.result)
+    known = result.get("deployment") or result.get("tag")
+    return known or next((request[name] for name in _NAMES if request.get(name)), f"{row.target} of {row.visit}")
+
+
 def _merges(page: ItemPage, row: EffectRow, request: Mapping[str, str], outside: Outside) -> int:
     if row.status == EffectStatus.CONFIRMED:
         return sum(one.effect == f"{page.row.task_id}/{row.visit}/merge_pr" for one in outside.merges)
@@ -101,13 +115,34 @@ def _texts(values: Mapping[str, object]) -> dict[str, str]:
 
 def strays(pages: Sequence[ItemPage], counted: Sequence[Counted], outside: Outside) -> Iterator[str]:
     """What landed outside without a claim that speaks of it."""
-    done = Counter(one.kind for one in counted if one.status is EffectStatus.CONFIRMED and not one.skipped)
-    if len(outside.merges) != done[EffectKind.MERGE_PR]:
-        yield f"main has {len(outside.merges)} merges, {done[EffectKind.MERGE_PR]} are confirmed"
+    yield from _unclaimed_merges_and_pull_requests(counted, outside)
+    yield from _unclaimed_deploys(pages, outside)
+    yield from _unclaimed_words(pages, counted, outside)
+    if outside.branches != {"main"}:
+        yield f"branches are left: {', '.join(sorted(outside.branches - {'main'}))}"
+    if outside.worktrees:
+        yield f"worktrees are left: {', '.join(sorted(outside.worktrees))}"
+
+
+def _unclaimed_merges_and_pull_requests(counted: Sequence[Counted], outside: Outside) -> Iterator[str]:
+    done = [one for one in counted if one.kind is EffectKind.MERGE_PR and one.status is EffectStatus.CONFIRMED]
+    if len(outside.merges) != len(done):
+        yield f"main has {len(outside.merges)} merges, {len(done)} are confirmed"
+    markers = {one.landing for one in counted if one.kind is EffectKind.OPEN_PR}
+    for branch, found in outside.pull_requests.items():
+        unclaimed = [one.number for one in found if not any(marker in one.body for marker in markers)]
+        if unclaimed:
+            yield f"pull requests {unclaimed} of {branch} were opened, and nobody claimed them"
+
+
+def _unclaimed_deploys(pages: Sequence[ItemPage], outside: Outside) -> Iterator[str]:
     known = {int(str(row.result["deployment"])) for page in pages for row in page.effects if "deployment" in row.result}
     for deployment, lines in outside.deploys.items():
         if deployment not in known:
             yield f"deployment {deployment} was done {lines} times, and nobody claimed it"
+
+
+def _unclaimed_words(pages: Sequence[ItemPage], counted: Sequence[Counted], outside: Outside) -> Iterator[str]:
     told = sum(one.landed for one in counted if one.kind is EffectKind.NOTIFY)
     if sum(outside.told.values()) != told:
         yield f"{sum(outside.told.values())} notifications were sent, {told} belong to a claim"
@@ -115,7 +150,3 @@ def strays(pages: Sequence[ItemPage], counted: Sequence[Counted], outside: Outsi
         markers = {str(row.request["marker"]) for row in page.effects if row.kind == EffectKind.TRACKER_COMMENT}
         for marker in outside.comments[page.row.work_item].keys() - markers:
             yield f"{page.row.work_item}: a comment {marker} was written, and nobody claimed it"
-    if outside.branches != {"main"}:
-        yield f"branches are left: {', '.join(sorted(outside.branches - {'main'}))}"
-    if outside.worktrees:
-        yield f"worktrees are left: {', '.join(sorted(outside.worktrees))}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -53,19 +52,20 @@ class Result:
     left_over: tuple[str, ...] = ()
 
     def cells(self) -> Mapping[tuple[EffectKind, str], tuple[int, int, int]]:
-        """(claimed, done, counted outside) by kind and work item. A state or image that two claims share counts for
-        each; what a refused claim left (nothing) is counted too."""
-        claimed: Counter[tuple[EffectKind, str]] = Counter()
-        done: Counter[tuple[EffectKind, str]] = Counter()
-        landed: Counter[tuple[EffectKind, str]] = Counter()
+        """(claimed, done, counted outside) by kind and work item, each landing once however many claims speak of it.
+
+        A claim that its target refused (the base branch had moved) makes claimed more than done.
+        """
+        found: dict[tuple[EffectKind, str], dict[str, tuple[bool, int]]] = {}
         for one in self.counted:
-            if one.skipped:
-                continue
-            key = (one.kind, one.work_item)
-            claimed[key] += 1
-            done[key] += one.status is EffectStatus.CONFIRMED
-            landed[key] += one.landed
-        return {key: (claimed[key], done[key], landed[key]) for key in claimed}
+            if not one.skipped:
+                landings = found.setdefault((one.kind, one.work_item), {})
+                before = landings.get(one.landing, (False, 0))[0]
+                landings[one.landing] = (before or one.status is EffectStatus.CONFIRMED, one.landed)
+        return {
+            key: (len(landings), sum(done for done, _ in landings.values()), sum(n for _, n in landings.values()))
+            for key, landings in found.items()
+        }
 
 
 def ended(keys: Mapping[str, str], pages: Sequence[ItemPage], history: Mapping[str, Sequence[EventRow]]) -> list[Ended]:

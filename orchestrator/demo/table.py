@@ -38,7 +38,7 @@ def _items(result: Result) -> Table:
 
 
 def _effects(result: Result) -> Table:
-    """Claims that a target refused (the base had moved) land nowhere: claimed is then more than done."""
+    """One column an item, one line a kind; a figure that does not agree is red."""
     cells, keys = result.cells(), [one.work_item for one in result.items]
     wrong = {(one.kind, one.work_item) for one in result.counted if one.problem}
     table = Table("effect", *keys, title="Effects: claimed / done / counted outside")
@@ -81,6 +81,7 @@ def as_data(result: Result) -> dict[str, object]:
                 "kind": str(one.kind),
                 "target": one.target,
                 "visit": one.visit,
+                "landing": one.landing,
                 "status": str(one.status),
                 "counted": one.landed,
                 "allowed": one.allowed,

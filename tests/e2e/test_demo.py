@@ -12,7 +12,6 @@ from pathlib import Path
 import psutil
 import pytest
 
-from orchestrator.settings import load_settings
 from tests.processes import until
 
 pytestmark = [pytest.mark.fleet, pytest.mark.slow, pytest.mark.timeout(700)]
@@ -27,7 +26,6 @@ def command(data_dir: Path, *options: str) -> list[str]:
 
 def environment(home: Path) -> dict[str, str]:
     return {
-        **load_settings({}).basic_environment(),
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
         "HOME": str(home),
     }

@@ -21,6 +21,7 @@ from orchestrator.demo.leftovers import end_leftovers, processes_of
 from orchestrator.demo.outside import Merge, Outside
 from orchestrator.demo.place import MARKER, Place, make_place, write_operator_config
 from orchestrator.demo.project import SAMPLE, git, make_project
+from orchestrator.demo.result import Result
 from orchestrator.demo.story import STORY, Cue, cues_due
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.stages import EffectKind, Stage
@@ -208,7 +209,7 @@ def test_whatever_carries_the_mark_of_the_demo_is_found_and_ended(place):
 
 
 def claim(status: EffectStatus, landed: int, *, kind: EffectKind = EffectKind.MERGE_PR, allowed: int = 1) -> str:
-    return counting.Counted("DEMO-1", kind, "t", 6, status, False, landed, allowed).problem
+    return counting.Counted("DEMO-1", kind, "t", 6, status, False, "sha", landed, allowed).problem
 
 
 def test_a_confirmed_claim_must_have_landed_exactly_once():
@@ -230,6 +231,18 @@ def test_an_open_claim_at_the_end_is_a_problem_even_when_it_landed():
 def test_what_has_no_key_may_land_once_more_for_each_adoption():
     assert claim(EffectStatus.CONFIRMED, 2, kind=EffectKind.NOTIFY, allowed=2) == ""
     assert claim(EffectStatus.CONFIRMED, 3, kind=EffectKind.NOTIFY, allowed=2) != ""
+
+
+def test_two_claims_of_one_landing_are_one_in_the_table():
+    confirmed = EffectStatus.CONFIRMED
+    claims = [
+        counting.Counted("DEMO-1", EffectKind.OPEN_PR, "b", visit, confirmed, False, "marker", 1, 1) for visit in (2, 4)
+    ]
+    other = counting.Counted("DEMO-1", EffectKind.MERGE_PR, "#1@a", 6, EffectStatus.REFUSED, False, "sha-a", 0, 1)
+    again = counting.Counted("DEMO-1", EffectKind.MERGE_PR, "#1@b", 6, confirmed, False, "sha-b", 1, 1)
+    cells = Result(1.0, (), (*claims, other, again), (), "v", ()).cells()
+    assert cells[EffectKind.OPEN_PR, "DEMO-1"] == (1, 1, 1)
+    assert cells[EffectKind.MERGE_PR, "DEMO-1"] == (2, 1, 1)
 
 
 def test_what_landed_without_a_claim_is_found():
