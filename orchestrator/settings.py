@@ -201,6 +201,7 @@ class Settings:
     gitea_url: str | None = field(default=None, metadata=_by(_url("http", "https")))
     gitea_token: Secret | None = field(default=None, metadata=_SECRET)
     gitea_webhook_secret: Secret | None = field(default=None, metadata=_SECRET)
+    github_webhook_secret: Secret | None = field(default=None, metadata=_SECRET)
     telegram_token: Secret | None = field(default=None, metadata=_SECRET)
     telegram_chat: str | None = field(default=None, metadata=_by(_text))
     # Development: a forgotten ORCH_ENV must not make a laptop refuse; production only forbids test levers.

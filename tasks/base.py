@@ -79,6 +79,8 @@ def sweep(name: str, run: Callable[[Engine], Summary], *, enabled: bool = True) 
         if not enabled:
             _record(found, name, ok=False, note="switched off by the settings")
             return
+        with found.store.transaction() as connection:
+            ticks.began(connection, name)
         try:
             summary = run(found)
         except Exception as error:

@@ -101,6 +101,24 @@ def live_runs(connection: Connection) -> list[RunRow]:
     ]
 
 
+def newest_event(connection: Connection) -> int:
+    """Id of the newest event, 0 when there is none."""
+    return int(connection.execute(text("SELECT coalesce(max(id), 0) FROM events")).scalar_one())
+
+
+def changed_items(connection: Connection, after: int) -> tuple[int, list[str]]:
+    """(newest event, the work items of all events behind ``after``)."""
+    row = connection.execute(
+        text(
+            """SELECT coalesce(max(id), :a) AS newest,
+              coalesce(array_agg(DISTINCT work_item) FILTER (WHERE work_item IS NOT NULL), '{}') AS items
+            FROM events WHERE id > :a"""
+        ),
+        {"a": after},
+    ).one()
+    return int(row.newest), [str(one) for one in row.items]
+
+
 def queue(connection: Connection, settings: Mapping[str, object] | None = None) -> dict[str, object]:
     """The state of everything that moves or waits, one key a part; ``settings`` are the switches of the environment."""
     counted = _counters(connection)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, text
 
 from orchestrator.domain.stages import Stage, is_terminal
 from orchestrator.store import tasks
-from orchestrator.store.live_views import LeaseRow, live_leases, live_runs, queue
+from orchestrator.store.live_views import LeaseRow, changed_items, live_leases, live_runs, newest_event, queue
 from orchestrator.store.owners import read_owner
 from orchestrator.store.schema import LIVE_JOB, LIVE_STAGE
 
@@ -25,11 +25,13 @@ __all__ = [
     "ItemRow",
     "ItemState",
     "board",
+    "changed_items",
     "item",
     "item_effects",
     "item_events",
     "live_leases",
     "live_runs",
+    "newest_event",
     "plain",
     "queue",
 ]

@@ -47,6 +47,17 @@ def only_one(store: Store, name: str) -> Iterator[bool]:
                 free.execute(text("SELECT pg_advisory_unlock(hashtextextended(:name, 0))"), key)
 
 
+def began(connection: Connection, name: str) -> None:
+    """A pass has begun: a long one is no silent one."""
+    connection.execute(
+        text(
+            """INSERT INTO ticks (name) VALUES (:n)
+            ON CONFLICT (name) DO UPDATE SET last_at = clock_timestamp()"""
+        ),
+        {"n": name},
+    )
+
+
 def record(connection: Connection, name: str, *, ok: bool, note: str = "") -> None:
     """A pass has ended. ``note`` is its summary when ``ok``, else what went wrong."""
     connection.execute(

@@ -113,3 +113,16 @@ def test_a_failed_pass_keeps_the_time_of_the_last_good_one(engine: Engine) -> No
     assert (good.last_error, bad.last_error, bad.summary) == ("", "refused", "3 items")
     assert bad.last_success_at == good.last_success_at
     assert bad.last_at > good.last_at
+
+
+def test_a_pass_that_began_is_a_sign_of_life(engine: Engine) -> None:
+    store = Store(engine)
+    with store.transaction() as connection:
+        ticks.record(connection, "reap", ok=True, note="nothing to do")
+    with store.transaction() as connection:
+        before = ticks.ages(connection)[0]
+        ticks.began(connection, "reap")
+    with store.transaction() as connection:
+        after = ticks.ages(connection)[0]
+    assert after.last_at > before.last_at
+    assert (after.last_success_at, after.summary) == (before.last_success_at, before.summary)

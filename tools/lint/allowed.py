@@ -43,6 +43,7 @@ BROAD_CATCHERS: Final = {
     "orchestrator/engine/reaper.py": "a unit of a sweep: one bad row does not stop the rest",
     "orchestrator/engine/reconciler.py": "a unit of a sweep: one bad row does not stop the rest",
     "tasks/base.py": "base class of the Celery tasks",
+    "web/errors.py": "handler of every request that raised",
     "tasks/watch.py": "a thread of the worker's main process: one bad look must not end it",
     "orchestrator/engine/finalizer.py": "a unit of a sweep",
 }

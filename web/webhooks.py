@@ -1,0 +1,165 @@
+"""Deliveries of trackers and forges: checked, kept, answered. What they say is read again later, by somebody else.
+
+A sender takes any answer as delivered, or stops sending after failures: so a delivery is kept in the database or,
+while that is down, synced to disk, before it is answered.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from flask import Blueprint, Response, jsonify, make_response, request
+from sqlalchemy.exc import SQLAlchemyError
+from werkzeug.exceptions import BadRequest, ServiceUnavailable, Unauthorized
+
+from orchestrator import logs
+from orchestrator.engine import spool
+from orchestrator.engine.spool import SpooledDelivery
+from orchestrator.failpoints import hit
+from orchestrator.secret import Secret
+from orchestrator.settings import Settings
+from orchestrator.store import inbox
+from web.parts import Parts, parts
+
+routes: Final = Blueprint("webhooks", __name__, url_prefix="/webhooks")
+_log: Final = logging.getLogger(__name__)
+_draining: Final = threading.Lock()
+
+
+@dataclass(frozen=True, slots=True)
+class Sender:
+    """Where one kind of sender puts its proof. Signatures are HMAC-SHA256 over the raw body, in hex."""
+
+    name: str
+    secret: Callable[[Settings], Secret | None]
+    secret_variable: str
+    signature_header: str
+    signature_prefix: str
+    delivery_header: str
+    event_header: str
+
+
+SENDERS: Final = {
+    sender.name: sender
+    for sender in (
+        Sender(
+            "plane",
+            lambda settings: settings.plane_webhook_secret,
+            "ORCH_PLANE_WEBHOOK_SECRET",
+            "X-Plane-Signature",
+            "",
+            "X-Plane-Delivery",
+            "X-Plane-Event",
+        ),
+        Sender(
+            "gitea",
+            lambda settings: settings.gitea_webhook_secret,
+            "ORCH_GITEA_WEBHOOK_SECRET",
+            "X-Gitea-Signature",
+            "",
+            "X-Gitea-Delivery",
+            "X-Gitea-Event-Type",
+        ),
+        Sender(
+            "github",
+            lambda settings: settings.github_webhook_secret,
+            "ORCH_GITHUB_WEBHOOK_SECRET",
+            "X-Hub-Signature-256",
+            "sha256=",
+            "X-GitHub-Delivery",
+            "X-GitHub-Event",
+        ),
+    )
+}
+
+
+@routes.post("/plane", endpoint="plane", defaults={"source": "plane"})
+@routes.post("/gitea", endpoint="gitea", defaults={"source": "gitea"})
+@routes.post("/github", endpoint="github", defaults={"source": "github"})
+def receive(source: str) -> Response:
+    """202 once the delivery is kept."""
+    sender = SENDERS[source]
+    body = request.get_data(cache=False)
+    _check_signature(sender, body)
+    _check_json(body)
+    kept = _keep(parts(), _delivery(sender, body))
+    return make_response(jsonify({"delivery": kept[0], "duplicate": kept[1]}), 202)
+
+
+def _check_signature(sender: Sender, body: bytes) -> None:
+    secret = sender.secret(parts().settings)
+    if secret is None or not secret.reveal():
+        _log.error("a delivery of %s is refused: %s is not set", sender.name, sender.secret_variable)
+        raise Unauthorized(f"{sender.secret_variable} is not set here, so no delivery can be told from a forgery")
+    given = request.headers.get(sender.signature_header, "")
+    right = sender.signature_prefix + hmac.new(secret.reveal().encode(), body, hashlib.sha256).hexdigest()
+    if not hmac.compare_digest(given.strip().encode(), right.encode()):
+        raise Unauthorized(f"{sender.signature_header} is missing or wrong: compare the secret at both ends")
+
+
+def _check_json(body: bytes) -> None:
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise BadRequest("the body is not JSON: set the content type of the webhook to JSON") from error
+    if not isinstance(found, dict):
+        raise BadRequest("the body is not a JSON object")
+
+
+def _delivery(sender: Sender, body: bytes) -> SpooledDelivery:
+    event = request.headers.get(sender.event_header, "")
+    # By content: a repeated attempt has the same body and, at some senders, another id.
+    key = f"{event}:{hashlib.sha256(body).hexdigest()}"
+    delivery = request.headers.get(sender.delivery_header, "") or key
+    return SpooledDelivery(sender.name, delivery[:200], key[:200], event[:200], body)
+
+
+def _keep(found: Parts, delivery: SpooledDelivery) -> tuple[str, bool]:
+    """(delivery, duplicate) once it cannot be lost any more."""
+    try:
+        with found.store.transaction() as connection:
+            row = inbox.receive(
+                connection,
+                source=delivery.source,
+                delivery=delivery.delivery,
+                dedupe_key=delivery.dedupe_key,
+                event=delivery.event,
+                body=delivery.body,
+            )
+    except SQLAlchemyError as error:
+        _log.warning("a delivery of %s goes to the spool: %s", delivery.source, logs.masked(type(error).__name__))
+        _spool(found, delivery)
+        return delivery.delivery, False
+    hit("inbox.committed")
+    if not row.duplicate:
+        found.nudges.process_delivery(row.id)
+    _drain(found)
+    return delivery.delivery, row.duplicate
+
+
+def _spool(found: Parts, delivery: SpooledDelivery) -> None:
+    try:
+        spool.keep(spool.directory(found.settings.data_dir), delivery)
+    except OSError as error:
+        _log.exception("a delivery of %s could not be kept anywhere", delivery.source)
+        raise ServiceUnavailable("neither the database nor the spool takes the delivery: send it again") from error
+
+
+def _drain(found: Parts) -> None:
+    """The database is back: what waited on disk goes with the first delivery after that, or with the next sweep."""
+    where = spool.directory(found.settings.data_dir)
+    if not where.is_dir() or not _draining.acquire(blocking=False):
+        return
+    try:
+        spool.drain(found.store, where)
+    except (SQLAlchemyError, OSError) as error:
+        _log.warning("the spool waits for the next sweep: %s", logs.masked(type(error).__name__))
+    finally:
+        _draining.release()
