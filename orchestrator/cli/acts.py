@@ -16,7 +16,7 @@ def stop(item: str, yes: bool, as_json: bool) -> None:
     """Stop ITEM: its agent ends, open effects are taken back, what had landed is said."""
     from orchestrator.engine import operator
 
-    engine = session.engine()
+    engine = session.engine(in_an_emergency=True)
     confirm(f"stop {item}, end its agent and delete its branch", yes=yes)
     told = operator.stop(engine, item, session.who())
     answer({"item": item, "told": told}, [told, f"`orch log {item} -f` shows how it ends"], as_json=as_json)
@@ -68,7 +68,7 @@ def release_lease(item: str, epoch: int | None, yes: bool, as_json: bool) -> Non
     """Take the lease of ITEM away by force: what its owner still writes is refused."""
     from orchestrator.engine import operator
 
-    engine = session.engine()
+    engine = session.engine(in_an_emergency=True)
     confirm(f"take the lease of {item} away from its owner", yes=yes)
     operator.release_lease(engine, item, session.who(), epoch=epoch)
     answer({"item": item, "released": True}, [f"the lease of {item} is released"], as_json=as_json)

@@ -12,6 +12,8 @@ from orchestrator.cli.output import answer, columns, duration, json_option, prin
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from orchestrator.engine.context import Engine
+
 _EVERYWHERE: Final = "*"
 
 
@@ -23,7 +25,7 @@ def pause(project: str, reason: str, as_json: bool) -> None:
     """Start nothing new in PROJECT, or anywhere. What runs goes on to its end."""
     from orchestrator.engine import operator
 
-    operator.pause(session.engine(), project, session.who(), reason)
+    operator.pause(_engine_for(project), project, session.who(), reason)
     answer({"paused": project}, [f"paused: {_named(project)}"], as_json=as_json)
 
 
@@ -34,7 +36,7 @@ def resume(project: str, as_json: bool) -> None:
     """Undo `orch pause` for PROJECT, or for everywhere."""
     from orchestrator.engine import operator
 
-    done = operator.resume(session.engine(), project, session.who())
+    done = operator.resume(_engine_for(project), project, session.who())
     line = f"resumed: {_named(project)}" if done else f"there was no pause of {_named(project)}"
     answer({"resumed": project, "was_paused": done}, [line], as_json=as_json)
 
@@ -47,7 +49,7 @@ def panic(reason: str, end: bool, as_json: bool) -> None:
     """Claim no new effect anywhere, at once: no merge, no deploy, no comment. What was begun is still finished."""
     from orchestrator.engine import operator
 
-    engine = session.engine()
+    engine = session.engine(in_an_emergency=True)
     if end:
         done = operator.calm(engine, session.who())
         answer({"panic": False, "was": done}, ["the panic is over" if done else "there was no panic"], as_json=as_json)
@@ -64,11 +66,16 @@ def drain(node: str | None, end: bool, as_json: bool) -> None:
     """Let NODE (this one when left out) take nothing new; its agents finish."""
     from orchestrator.engine import operator
 
-    engine = session.engine()
+    engine = session.engine(in_an_emergency=True)
     chosen = node or engine.host.node
     operator.drain(engine, chosen, session.who(), draining=not end)
     line = f"{chosen} takes work again" if end else f"{chosen} takes nothing new"
     answer({"node": chosen, "draining": not end}, [line], as_json=as_json)
+
+
+def _engine_for(project: str) -> Engine:
+    """Everything can be paused while the configuration is broken; one project has to be looked up in it."""
+    return session.engine(in_an_emergency=project == _EVERYWHERE)
 
 
 def _named(project: str) -> str:

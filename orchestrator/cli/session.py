@@ -7,11 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.domain.errors import TransientError
+from orchestrator.cli.output import note
+from orchestrator.domain.errors import ConfigurationError, TransientError
 from orchestrator.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -92,14 +94,33 @@ def reading() -> Iterator[Connection]:
         yield connection
 
 
-def engine() -> Engine:
-    """The engine for acts of people. Its nudges are best effort: a broker that is down only makes it slower."""
+def engine(*, in_an_emergency: bool = False) -> Engine:
+    """The engine for acts of people. Its nudges are best effort: a broker that is down only makes it slower.
+
+    ``in_an_emergency``: for acts that need no project and must work while ``orchestrator.yml`` is broken.
+    """
     from orchestrator.bootstrap import build_engine, build_nudges
 
     usable = reachable(settings())
-    built = build_engine(usable, build_nudges(usable))
+    nudges = build_nudges(usable)
+    try:
+        built = build_engine(usable, nudges)
+    except ConfigurationError as error:
+        if not in_an_emergency:
+            raise
+        note(f"warning: {error.message}")
+        built = build_engine(replace(usable, config_path=_no_projects()), nudges)
     _closed_at_end(built.store)
     return built
+
+
+def _no_projects() -> Path:
+    """A good configuration that names nothing; gone when the command ends."""
+    file = NamedTemporaryFile(suffix=".yml")  # noqa: SIM115  # closed with the command, not here
+    file.write(b"projects: []\n")
+    file.flush()
+    click.get_current_context().call_on_close(file.close)
+    return Path(file.name)
 
 
 def who() -> str:

@@ -15,7 +15,8 @@ from psycopg import sql
 
 from orchestrator.cli import commands, exits
 from orchestrator.settings import describe, load_settings
-from tests.cli.conftest import Orch
+from orchestrator.store.database import Store
+from tests.cli.conftest import Orch, start
 from tests.engine.real_engine import World
 from tests.fixtures_stores import PostgresServer
 
@@ -54,6 +55,17 @@ def test_a_bad_configuration_keeps_acts_from_starting_and_names_the_line(
     assert answer.code == exits.WRONG_USE
     assert "orchestrator.yml:2:" in answer.err
     assert orch("status", "--json").data["items"] == []
+
+
+def test_emergency_levers_work_while_the_configuration_is_broken(
+    orch: Orch, world: World, store: Store, tmp_path: Path
+) -> None:
+    start(store)
+    (tmp_path / "orchestrator.yml").write_text("projects:\n  - key: 7\n")
+    for command in (("panic",), ("panic", "--end"), ("pause",), ("resume",), ("stop", "DEMO-1", "--yes")):
+        answer = orch(*command)
+        assert answer.code == exits.DONE, answer.err
+        assert "orchestrator.yml:2:" in answer.err
 
 
 def test_a_bad_setting_is_told_by_its_name_with_what_is_allowed(orch: Orch, monkeypatch: pytest.MonkeyPatch) -> None:
