@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import time
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -22,12 +21,10 @@ from orchestrator.store import tasks as task_rows
 
 # Time to mend before the next blow: what is killed again and again before it ever works shows nothing.
 PAUSE_S: Final = 2.5
-# An aim that does not come up (a merge is open for a moment only) is taken at whatever is held by then.
-PATIENCE_S: Final = 12.0
 
 
 class Moment(StrEnum):
-    """What is going on when the blow falls."""
+    """What is going on when the blow falls: a gate's command runs, a merge or deploy is claimed, or any lease is held."""
 
     GATES = "gates"
     MERGE = "merge"
@@ -90,22 +87,25 @@ class Chaos:
     def __init__(self, engine: Engine, fleet: Fleet, seed: int) -> None:
         self._engine, self._fleet = engine, fleet
         self._random = random.Random(seed)  # noqa: S311  # repeatable on purpose
-        self._aims = deque(self._random.sample(AIMS, len(AIMS)))
+        self._aims = self._random.sample(AIMS, len(AIMS))
         self._began = time.monotonic()
         self._not_before = self._began + PAUSE_S
         self.kills: list[Kill] = []
 
     def tick(self) -> Kill | None:
         """Strike if it is time and the moment has come."""
-        now = time.monotonic()
-        if not self._aims or now < self._not_before:
+        if not self._aims or time.monotonic() < self._not_before:
             return None
-        aim = self._aims[0]
-        late = now > self._not_before + PATIENCE_S
         for lease, moment in self._moments():
-            if late or aim.moment in (moment, Moment.ANY):
+            aim = next((one for one in self._aims if one.moment in (moment, Moment.ANY)), None)
+            if aim is not None:
                 return self._strike(aim, lease, moment)
         return None
+
+    @property
+    def unspent(self) -> tuple[Aim, ...]:
+        """Aims whose moment has not come."""
+        return tuple(self._aims)
 
     def _moments(self) -> Iterator[tuple[Lease, Moment]]:
         with self._engine.store.snapshot() as connection:
@@ -137,7 +137,7 @@ class Chaos:
         dead = tuple(one.pid for one in victims if one.send(signal.SIGKILL))
         if not dead:
             return None  # it had gone on meanwhile: aim again
-        self._aims.popleft()
+        self._aims.remove(aim)
         self._not_before = time.monotonic() + PAUSE_S * self._random.uniform(0.6, 1.6)
         kill = Kill(
             moment, aim.victim, self._key(lease) or "", lease.edge, dead, round(time.monotonic() - self._began, 1)

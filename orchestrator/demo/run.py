@@ -181,7 +181,8 @@ def _count(show: Show, seconds: float) -> Result:
     kills = [] if show.chaos is None else show.chaos.kills
     result = judge(ended(show.keys, pages, history), pages, _outside(show, pages), kills, seconds)
     breaches, notes = _audit(show.engine)
-    return replace(result, problems=result.problems + breaches, notes=notes)
+    unspent = () if show.chaos is None else tuple(f"no {one.moment} came to strike at" for one in show.chaos.unspent)
+    return replace(result, problems=result.problems + breaches, notes=notes + unspent)
 
 
 def _outside(show: Show, pages: Sequence[ItemPage]) -> Outside:
