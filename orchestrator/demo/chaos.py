@@ -24,7 +24,7 @@ PAUSE_S: Final = 2.5
 
 
 class Moment(StrEnum):
-    """What is going on when the blow falls: a gate's command runs, a merge or deploy is claimed, or any lease is held."""
+    """What goes on when the blow falls: a gate runs a command, a merge or deploy is claimed, or any lease is held."""
 
     GATES = "gates"
     MERGE = "merge"
