@@ -100,8 +100,9 @@ def test_a_lock_outlives_its_owner_as_long_as_a_git_child_works(make: Maker, tmp
     slow.parent.mkdir()
     real = subprocess.run(["which", "git"], capture_output=True, text=True).stdout.strip()
     slow.write_text(
-        f'#!/bin/sh\ncase "$*" in *" fetch "*) touch {ready}; while [ ! -e {go} ]; do sleep 0.02; done;; esac\n'
-        f'exec {real} "$@"\n'
+        # Bounded: a test that is cut off must not leave it waiting for ever.
+        f'#!/bin/sh\ncase "$*" in *" fetch "*) touch {ready}; for i in $(seq 1500); do [ -e {go} ] && break; '
+        f'sleep 0.02; done;; esac\nexec {real} "$@"\n'
     )
     slow.chmod(0o755)
     work = make(environment={"PATH": f"{slow.parent}:{os.environ['PATH']}"})
