@@ -15,6 +15,8 @@ from orchestrator.demo.place import MARKER, Place
 from orchestrator.fleet.identity import ProcessIdentity, identify
 
 _GRACE_S: Final = 1.0
+_STORES: Final = ("postgres", "valkey-server")
+"""The stores get no environment of ours; their command lines name their directories."""
 _ROUNDS: Final = 5
 """What is ended may be starting something at that moment, which the next round finds."""
 
@@ -52,6 +54,8 @@ def _is_of(process: psutil.Process, place: Place) -> bool:
     environment = process.environ()
     if environment.get(MARKER) == str(place.world) or environment.get("ORCH_DATA_DIR") == str(place.data_dir):
         return True
-    # A deploy command gets nothing of ours in its environment, and a service stands in its release.
     words = process.cmdline()
+    if process.name() in _STORES and any(f"{place.data_dir}/" in word for word in words):
+        return True
+    # A deploy command gets nothing of ours in its environment, and a service stands in its release.
     return str(place.services) in words or Path(process.cwd()).is_relative_to(place.services)

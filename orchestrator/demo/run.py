@@ -35,7 +35,7 @@ PATIENCE_S: Final = 480.0
 _LOOK_S: Final = 0.2
 _STRIKE_S: Final = 0.02
 _GRACE_S: Final = 5.0
-"""For edges to finish when the fleet stops: at the end none runs, and on Ctrl-C nobody wants to wait for one."""
+"""For edges to finish when the fleet stops: at the end none should run."""
 _OVER: Final = frozenset({ItemState.DONE, ItemState.CANCELLED})
 
 
@@ -85,12 +85,15 @@ def tell_story(
 
 @contextmanager
 def _fleet(settings: Settings, progress: Progress) -> Iterator[Fleet]:
+    """The running fleet; stopped in order at the end, at once when anything is raised: nobody waits for edges then."""
     fleet = Fleet(settings, progress.say)
     fleet.start()
     try:
         yield fleet
-    finally:
-        fleet.stop(grace_s=_GRACE_S)
+    except BaseException:
+        fleet.kill()
+        raise
+    fleet.stop(grace_s=_GRACE_S)
 
 
 @contextmanager
