@@ -16,8 +16,8 @@ from psycopg import sql
 from orchestrator.cli import commands, exits
 from orchestrator.settings import describe, load_settings
 from orchestrator.store.database import Store
-from tests.cli.conftest import Orch, start
-from tests.engine.real_engine import World
+from tests.cli.conftest import Orch, change, start
+from tests.engine.real_engine import World, git
 from tests.fixtures_stores import PostgresServer
 
 ORCH = Path(sys.executable).with_name("orch")
@@ -253,3 +253,50 @@ def test_every_setting_of_the_configuration_page_exists_and_every_timing_stands_
     named = set(re.findall(r"`(ORCH_[A-Z_]+[A-Z])[`=]", page))
     assert {name for name in named if name.removesuffix("_FILE") not in known} == set()
     assert {name for name in known if name.endswith(("_S", "_ENABLED"))} - named == set()
+
+
+def deployed(store: Store, task_id: int, sha: str) -> None:
+    """A production deployment that landed."""
+    change(
+        store,
+        """INSERT INTO deployments (project, environment, task_id, visit, sha, status, previous_sha, finished_at)
+        VALUES ('DEMO', 'production', :t, :v, :s, 'succeeded',
+          (SELECT sha FROM deployments ORDER BY id DESC LIMIT 1), clock_timestamp())""",
+        t=task_id,
+        v=int(sha[0]),
+        s=sha,
+    )
+
+
+DEPLOYS_YML = """
+deploys:
+  production:
+    command: ["true"]
+    health_url: http://127.0.0.1:1/health
+"""
+
+
+def test_a_roll_back_asks_once_for_the_version_before(orch: Orch, world: World, store: Store, tmp_path: Path) -> None:
+    add_to_configuration(world, tmp_path, DEPLOYS_YML)
+    task = start(store)
+    deployed(store, task.id, "1" * 40)
+    assert "no version before" in orch("deploy", "rollback", "DEMO", "production", "--yes").err
+    deployed(store, task.id, "2" * 40)
+    assert "1111111111 back in production" in orch("deploy", "rollback", "DEMO", "production").err
+    asked = orch("deploy", "rollback", "DEMO", "production", "--yes", "--json")
+    assert (asked.code, asked.data["sha"], asked.data["status"]) == (exits.DONE, "1" * 40, "requested")
+    newest = orch("deploy", "list", "DEMO", "--json").data[0]
+    assert (newest["kind"], newest["sha"]) == ("roll_back", "1" * 40)
+    again = orch("deploy", "rollback", "DEMO", "production", "--yes")
+    assert again.code == exits.WRONG_USE
+    assert "is requested" in again.err
+    assert "deploy.roll_back_requested" in orch("log", "DEMO-1").out
+
+
+def add_to_configuration(world: World, tmp_path: Path, more: str) -> None:
+    work = tmp_path / "configuring"
+    git(tmp_path, "clone", "-q", str(world.repository), str(work))
+    with (work / ".orchestrator.yml").open("a") as file:
+        file.write(more)
+    git(work, "commit", "-q", "-a", "-m", "Deploy it")
+    git(work, "push", "-q", "origin", "main")

@@ -157,9 +157,9 @@ BROKEN: dict[str, tuple[str, Callable[[Trail], Trail]]] = {
         lambda one: with_effects(one, effect(EffectKind.OPEN_PR, 2, claimed_at=at(5), settled_at=at(5.1))),
     ),
     "a claim of a visit that never was": ("I12", lambda one: with_effects(one, effect(EffectKind.NOTIFY, 12))),
-    "a claim left open by its visit": (
+    "a claim settled after its visit": (
         "I13",
-        lambda one: with_effects(one, effect(EffectKind.OPEN_PR, 2, status=EffectStatus.CLAIMED, settled_at=None)),
+        lambda one: with_effects(one, effect(EffectKind.OPEN_PR, 2, settled_at=at(3.5))),
     ),
     "a claim open at rest": (
         "I13",
