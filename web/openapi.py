@@ -7,6 +7,7 @@ from typing import Final, TypeAlias
 from orchestrator.domain.stages import Stage
 from orchestrator.metrics import build_version
 from orchestrator.store.read_models import ItemState
+from web.webhooks import SENDERS
 
 Schema: TypeAlias = dict[str, object]
 
@@ -123,7 +124,7 @@ def _webhooks() -> Schema:
         "properties": {"delivery": {"type": "string"}, "duplicate": {"type": "boolean"}},
     }
     call = _call("Keep a signed delivery", kept, "400", "401", "503", ok="202", body={"type": "object"})
-    return {f"/webhooks/{name}": {"post": {**call, "security": []}} for name in ("plane", "gitea", "github")}
+    return {f"/webhooks/{name}": {"post": {**call, "security": []}} for name in SENDERS}
 
 
 def _call(title: str, answer: Schema, *errors: str, ok: str = "200", body: Schema | None = None) -> Schema:
