@@ -209,9 +209,11 @@ class DeployWorld:
     def end(self) -> None:
         """Nothing of this test runs on, however it went."""
         with self.store.transaction() as connection:
-            owners = [row.owner for row in deployments.unfinished(connection) if row.owner]
-        for owner in owners:
-            self.host.kill(owner, 5)
+            ids = connection.execute(text("SELECT id FROM deployments")).scalars().all()
+            rows = [deployments.get(connection, one) for one in ids]
+        for row in rows:
+            if row and row.owner:
+                self.host.kill(row.owner, 5)
         for file in self.state.glob("*.pid"):
             # Each alone: one that has ended must not keep the others running.
             with contextlib.suppress(FileNotFoundError, ProcessLookupError, ValueError):
