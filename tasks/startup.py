@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from celery.signals import beat_init, setup_logging, worker_init
+from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
 from orchestrator import bootstrap, logs
@@ -56,12 +57,22 @@ def start_here(**_given: object) -> None:
 def register(store: Store, probe: Probe, *, fresh_s: float) -> None:
     """Raises SystemExit when another machine has this node's name: each would take the other's owners for dead."""
     with store.transaction() as connection:
+        if _was_declared_lost(connection, probe):
+            # Its processes count as dead elsewhere: the reaper ends them all before the node comes back.
+            _log.error("this node was declared lost; it is fenced before it works again")
+            return
         found = nodes.register(connection, probe, fresh_s=fresh_s)
     if isinstance(found, NameTaken):
         raise SystemExit(
             f"ORCH_NODE: another machine called {probe.node!r} was seen at {found.last_seen_at:%H:%M:%S} UTC: give "
             f"this one a name of its own. If it is this machine after a reboot, start again in {fresh_s:.0f} seconds."
         )
+
+
+def _was_declared_lost(connection: Connection, probe: Probe) -> bool:
+    """In this boot: after a reboot nothing of it can live any more."""
+    here = [one for one in nodes.all_nodes(connection) if one.node == probe.node and one.boot_id == probe.boot_id]
+    return any(one.lost_at is not None for one in here)
 
 
 def recover(store: Store, probe: Probe) -> Iterable[tuple[int, str]]:
