@@ -238,7 +238,7 @@ def deploy_parts(settings: Settings, *, workspaces: Callable[[str], Workspaces],
 
 
 class NoNudges:
-    """This process has no broker: the end is a committed row, and sweeps find it within seconds."""
+    """Where no broker is named: the end is a committed row, and sweeps find it within seconds."""
 
     def drive(self, task_id: int, work_item: str, actor: str) -> None:
         log.info("%s may go on", work_item)
@@ -259,7 +259,8 @@ def _wire(settings: Settings) -> DeployParts:
     store = bootstrap.build_store(settings)
     host = bootstrap.build_host(settings, store)
     projects = bootstrap.Projects(settings, store, host, operator_config_file(settings.config_path))
-    return deploy_parts(settings, workspaces=lambda key: projects.ports(key).workspaces, nudges=NoNudges())
+    nudges: Nudges = NoNudges() if settings.broker_url is None else bootstrap.build_nudges(settings)
+    return deploy_parts(settings, workspaces=lambda key: projects.ports(key).workspaces, nudges=nudges)
 
 
 def main(argv: Sequence[str], wire: Callable[[Settings], DeployParts] = _wire) -> int:
