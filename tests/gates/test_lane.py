@@ -255,7 +255,8 @@ def test_a_test_that_was_removed_or_emptied_is_named(scene: Scene, change: Chang
 
 def test_two_tests_of_one_name_do_not_stand_for_each_other(scene: Scene) -> None:
     before = {"tests/test_app.py": TESTS, "tests/test_more.py": "def test_a():\n    assert h() == 3\n"}
-    outcome, evidence = diluted(scene, lambda scene: scene.head({"tests/test_more.py": ""}), before)
+    change = {"tests/test_app.py": TESTS + "x = 1\n", "tests/test_more.py": ""}
+    outcome, evidence = diluted(scene, lambda scene: scene.head(change), before)
     assert (outcome, "tests/test_more.py: test_a: removed" in evidence) == (GateOutcome.FAIL, True)
 
 
