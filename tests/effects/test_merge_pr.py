@@ -100,9 +100,13 @@ def test_a_head_that_moved_before_the_look_is_refused(world: World) -> None:
     assert (base(world), world.status(MERGE)) == (before, EffectStatus.REFUSED)
 
 
-def test_a_head_that_moves_between_publish_and_merge_is_not_merged(world: World) -> None:
+@pytest.mark.parametrize("when", ["published", "about to be merged"])
+def test_a_head_that_moves_between_publish_and_merge_is_not_merged(world: World, when: str) -> None:
     candidate, before = world.candidate(), base(world)
-    world.wire.just_before("merge_pull_request", lambda: world.remote.commit(world.branch))
+    if when == "published":
+        world.wire.just_after("publish", lambda: world.remote.commit(world.branch))
+    else:
+        world.wire.just_before("merge_pull_request", lambda: world.remote.commit(world.branch))
     with pytest.raises(EffectRefused, match="head moved"):
         world.run(MERGE, edge=world.forward, candidate=candidate)
     assert (base(world), state(world)) == (before, PullRequestState.OPEN)

@@ -28,6 +28,7 @@ class Wire:
     landed: list[tuple[str, str]] = field(default_factory=list)
     _faults: dict[str, deque[Fault]] = field(default_factory=dict)
     _before: dict[str, deque[Callable[[], object]]] = field(default_factory=dict)
+    _after: dict[str, deque[Callable[[], object]]] = field(default_factory=dict)
     _late: list[Callable[[], object]] = field(default_factory=list)
 
     def will(self, method: str, *faults: Fault) -> None:
@@ -37,6 +38,10 @@ class Wire:
     def just_before(self, method: str, what: Callable[[], object]) -> None:
         """Somebody does ``what`` between the sender's last look and the landing of its next request."""
         self._before.setdefault(method, deque()).append(what)
+
+    def just_after(self, method: str, what: Callable[[], object]) -> None:
+        """Somebody does ``what`` right after the landing, before the sender hears of it."""
+        self._after.setdefault(method, deque()).append(what)
 
     def deliver(self) -> None:
         """What was late lands now; a target that refuses it by now does so unheard."""
@@ -59,7 +64,10 @@ class Wire:
         fault = faults.popleft() if faults else None
         match fault:
             case None:
-                return land()
+                answer = land()
+                if self._after.get(method):
+                    self._after[method].popleft()()
+                return answer
             case Fault.ANSWER_LOST:
                 land()
             case Fault.LATE:
