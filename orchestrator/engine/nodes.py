@@ -6,7 +6,8 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from orchestrator.domain.ownership import Committed, Lease, LostRace, Owner, is_alive
+from orchestrator.domain.errors import TransientError
+from orchestrator.domain.ownership import Committed, Lease, LostRace, Owner
 from orchestrator.domain.stages import Actor
 from orchestrator.domain.views import JobStatus
 from orchestrator.engine.context import Engine
@@ -65,10 +66,10 @@ def _end_runs(engine: Engine) -> list[str]:
     for run in runs:
         if run is None or run.node != engine.host.node or not (engine.runs_dir / run.run_id).exists():
             continue
-        engine.agents.stop(engine.runs_dir / run.run_id, engine.timings.stop_grace_s)
-        owner = engine.agents.owner(engine.runs_dir / run.run_id)
-        if owner is not None and is_alive(owner, engine.host):
-            left.append(f"run {run.run_id} ({owner})")
+        try:
+            engine.agents.stop(engine.runs_dir / run.run_id, engine.timings.stop_grace_s)
+        except TransientError as error:
+            left.append(error.message)
     return left
 
 

@@ -206,6 +206,26 @@ def test_the_lane_of_a_base_branch_has_one_owner(heart: Heart) -> None:
     assert sorted(type(each).__name__ for each in found) == ["Busy", "HeldMergeLane"]
 
 
+def test_the_first_two_that_ever_take_a_lane_do_not_both_get_it(heart: Heart) -> None:
+    """There is no row yet that one of them could lock."""
+    one, other = heart.held(heart.task()), heart.held(heart.task())
+    found = heart.behind(
+        lambda connection: leases.acquire_merge_lane(connection, one, "D", "main", heart.host, reclaim=True),
+        lambda: heart.lane(other),
+    )
+    assert isinstance(found, Busy)
+
+
+def test_a_lane_is_inert_under_a_lease_that_is_switched_off(heart: Heart) -> None:
+    lane = heart.lane(heart.held(heart.task()))
+    inert = heart.lane(heart.held(heart.task(), enforced=False))
+    assert isinstance(inert, HeldMergeLane) and not inert.enforced
+    with heart.store.transaction() as connection:
+        assert leases.holds_merge_lane(connection, inert)
+        leases.release_merge_lane(connection, inert)
+        assert isinstance(lane, HeldMergeLane) and leases.holds_merge_lane(connection, lane)
+
+
 def test_a_lane_is_reclaimed_from_a_dead_owner_only(heart: Heart, children: Children) -> None:
     child = children.start()
     first = heart.lane(heart.held(heart.task(), heart.owner_of(child.pid)))
