@@ -47,13 +47,13 @@ def figures(connection: Connection) -> Sequence[Figure]:
 def _items(connection: Connection) -> Iterable[Figure]:
     rows = read_models.board(connection, ended=0)
     now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
-    live = Counter((str(row.stage), str(row.state)) for row in rows)
+    live: Counter[tuple[str, ...]] = Counter((str(row.stage), str(row.state)) for row in rows)
     oldest: dict[tuple[str, ...], float] = {}
     for row in rows:
-        key = (str(row.stage), str(row.state))
+        key: tuple[str, ...] = (str(row.stage), str(row.state))
         oldest[key] = max(oldest.get(key, 0.0), (now - row.since).total_seconds())
     ended = connection.execute(text(f"SELECT stage, count(*) FROM tasks WHERE NOT ({LIVE_STAGE}) GROUP BY stage"))
-    finished = {(str(row[0]), str(row[0])): float(row[1]) for row in ended}
+    finished: dict[tuple[str, ...], float] = {(str(row[0]), str(row[0])): float(row[1]) for row in ended}
     labels = ("stage", "state")
     yield Figure("items", "gauge", "Work items by stage and state", labels, {**finished, **live})
     yield Figure("oldest_item_seconds", "gauge", "How long the oldest item has been in its state", labels, oldest)
@@ -61,7 +61,9 @@ def _items(connection: Connection) -> Iterable[Figure]:
 
 def _from_counters(counted: Mapping[tuple[str, str], int]) -> Iterable[Figure]:
     def of(name: str, known: Iterable[str]) -> dict[tuple[str, ...], float]:
-        found = {(label,): float(value) for (one, label), value in counted.items() if one == name}
+        found: dict[tuple[str, ...], float] = {
+            (label,): float(value) for (one, label), value in counted.items() if one == name
+        }
         return {**{(label,): 0.0 for label in known}, **found}
 
     lost = sum(value for (name, _), value in counted.items() if name == "cas_lost_total")

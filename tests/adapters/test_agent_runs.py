@@ -27,6 +27,7 @@ from orchestrator.adapters.shim_agent import adopt_orphans
 from orchestrator.domain.configuration import AgentSpec
 from orchestrator.domain.errors import ConfigurationError, PermanentError, TransientError, UsageError
 from orchestrator.domain.ownership import Liveness, Owner
+from orchestrator.domain.runs import RunExit
 from orchestrator.domain.stages import Stage
 from orchestrator.ports import AgentRequest, AgentRuns
 from tests.adapters.agent_processes import DAEMON, pid_in, sleeper
@@ -56,7 +57,7 @@ class Bench:
             run_dir=self.base / run_id,
             worktree=self.worktree,
             prompt=prompt,
-            spec=AgentSpec(command=tuple(python(program)), environment=environment or {}, **spec),
+            spec=AgentSpec(command=tuple(python(program)), environment=environment or {}, **spec)  # type: ignore[arg-type]  # its numbers,
             stage=Stage.DEVELOPMENT,
         )
         self._requests.append(made)
@@ -65,7 +66,7 @@ class Bench:
     def agent_pid(self, request: AgentRequest) -> int:
         return int(json.loads((request.run_dir / "shim.json").read_text())["agent_pgid"])
 
-    def ended(self, request: AgentRequest) -> agent_runs.RunExit:
+    def ended(self, request: AgentRequest) -> RunExit:
         return until(lambda: self.runs.exit_record(request.run_dir), 15)
 
     def end(self) -> None:

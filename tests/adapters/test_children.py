@@ -97,5 +97,5 @@ def test_only_the_given_environment_reaches_the_command(tmp_path: Path, monkeypa
 
 
 def test_an_empty_command_is_refused_with_the_mend(tmp_path: Path) -> None:
-    with pytest.raises(PermanentError, match="orchestrator.yml"):
+    with pytest.raises(PermanentError, match=r"orchestrator\.yml"):
         _children(Announced()).run([], cwd=tmp_path, timeout_s=10)

@@ -9,13 +9,14 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from orchestrator.bootstrap import build_engine
 from orchestrator.domain.stages import Actor
 from orchestrator.engine import agents, drive, finishing, reaper, reconciler, stopping
 from orchestrator.engine.context import Engine
 from orchestrator.engine.finalizer import finalize_deploys, finalizer_parts
-from orchestrator.settings import Settings, load_settings
+from orchestrator.settings import Settings, Timings, load_settings
 
 AGENT = Path(__file__).parent / "scripted_agent.py"
 
@@ -118,9 +119,9 @@ class World:
             ).scalar_one_or_none()
         return str(found)
 
-    def rows(self, statement: str, *values: object) -> list[object]:
+    def rows(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
         with self.engine.store.transaction() as connection:
-            return list(connection.exec_driver_sql(statement, values).all())
+            return [tuple(row) for row in connection.exec_driver_sql(statement, values)]
 
     def change(self, statement: str, *values: object) -> None:
         with self.engine.store.transaction() as connection:
@@ -186,4 +187,8 @@ def make_repository(tmp_path: Path, repository_yml: str) -> Path:
 
 def with_timings(world: World, **changes: float) -> World:
     """The same world with other timings."""
-    return replace(world, engine=replace(world.engine, timings=replace(world.engine.timings, **changes)))
+    return replace(world, engine=replace(world.engine, timings=_with(world.engine.timings, changes)))
+
+
+def _with(timings: Timings, changes: Mapping[str, float]) -> Timings:
+    return replace(timings, **changes)  # type: ignore[arg-type]  # one of them is a whole number

@@ -51,7 +51,7 @@ def merges(world: World) -> int:
 
 
 def count(world: World, name: str) -> int:
-    return sum(int(str(row[0])) for row in world.rows("SELECT value FROM counters WHERE name = %s", name))
+    return sum(row[0] for row in world.rows("SELECT value FROM counters WHERE name = %s", name))
 
 
 def path_of(world: World) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import psycopg
 import pytest
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
@@ -11,7 +12,9 @@ def _task(engine: Engine, item: str = "DEMO-1") -> int:
     with engine.begin() as connection:
         return int(
             connection.execute(
-                text("INSERT INTO tasks (work_item, project, title, branch) VALUES (:i, 'DEMO', 't', 'b') RETURNING id"),
+                text(
+                    "INSERT INTO tasks (work_item, project, title, branch) VALUES (:i, 'DEMO', 't', 'b') RETURNING id"
+                ),
                 {"i": item},
             ).scalar_one()
         )
@@ -20,8 +23,8 @@ def _task(engine: Engine, item: str = "DEMO-1") -> int:
 def _refused(engine: Engine, statement: str, constraint: str) -> None:
     with pytest.raises(IntegrityError) as caught, engine.begin() as connection:
         connection.execute(text(statement))
-    assert caught.value.orig is not None
-    assert caught.value.orig.diag.constraint_name == constraint  # type: ignore[union-attr]
+    assert isinstance(caught.value.orig, psycopg.Error)
+    assert caught.value.orig.diag.constraint_name == constraint
 
 
 def test_a_work_item_has_one_live_task(engine: Engine) -> None:
@@ -67,7 +70,8 @@ def test_an_owner_is_named_completely_or_not_at_all(engine: Engine) -> None:
     task = _task(engine)
     _refused(
         engine,
-        f"INSERT INTO transition_lease (task_id, actor, epoch, owner_node, owner_pid) VALUES ({task}, 'operator', 1, 'n', 2)",
+        "INSERT INTO transition_lease (task_id, actor, epoch, owner_node, owner_pid) "
+        f"VALUES ({task}, 'operator', 1, 'n', 2)",
         "lease_owner_is_complete_or_absent",
     )
 
@@ -85,7 +89,9 @@ def test_every_status_change_leaves_a_trace(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("SELECT set_config('orch.actor', 'operator:ann', true)"))
         connection.execute(text("UPDATE tasks SET stage = 'architecture', stage_seq = 1"))
-        connection.execute(text(f"INSERT INTO jobs (task_id, stage, visit, round) VALUES ({task}, 'architecture', 1, 0)"))
+        connection.execute(
+            text(f"INSERT INTO jobs (task_id, stage, visit, round) VALUES ({task}, 'architecture', 1, 0)")
+        )
         connection.execute(text("UPDATE jobs SET status = 'lost', finished_at = now()"))
         rows = connection.execute(text("SELECT kind, actor FROM events ORDER BY id")).all()
     assert [row.kind for row in rows] == ["task.created", "stage.committed", "job.queued", "job.lost"]

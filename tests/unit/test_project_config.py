@@ -306,7 +306,12 @@ def test_a_file_that_was_never_good_is_an_error(tmp_path: Path) -> None:
 
 def test_an_unchanged_file_is_not_parsed_again(file: Path) -> None:
     parsed: list[bytes] = []
-    followed = LastGood(file, lambda raw, _file: parsed.append(raw) or len(parsed))
+
+    def parse(raw: bytes, _file: str) -> int:
+        parsed.append(raw)
+        return len(parsed)
+
+    followed = LastGood(file, parse)
     followed.current()
     followed.current()
     os.utime(file, (time.time() + 5, time.time() + 5))

@@ -49,7 +49,7 @@ def test_a_merge_is_dated_by_its_newest_parent_so_that_its_name_does_not_depend_
         git(person, "checkout", "-q", "-B", f"b{moment}", "origin/main")
         tips.append(commit(person, {f"{moment}.py": "x"}))
         git(person, "push", "-q", "origin", f"b{moment}")
-    built = work.build_merge(*tips, "Merge")
+    built = work.build_merge(tips[0], tips[1], "Merge")
     assert isinstance(built, MergeCandidate)
     work.publish("orch/one", built.commit_sha, None)
     git(person, "fetch", "-q", "origin")
