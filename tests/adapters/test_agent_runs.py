@@ -57,7 +57,7 @@ class Bench:
             run_dir=self.base / run_id,
             worktree=self.worktree,
             prompt=prompt,
-            spec=AgentSpec(command=tuple(python(program)), environment=environment or {}, **spec)  # type: ignore[arg-type]  # its numbers,
+            spec=AgentSpec(command=tuple(python(program)), environment=environment or {}, **spec),  # type: ignore[arg-type]  # its numbers
             stage=Stage.DEVELOPMENT,
         )
         self._requests.append(made)
