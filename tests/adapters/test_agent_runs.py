@@ -67,7 +67,9 @@ class Bench:
         return int(json.loads((request.run_dir / "shim.json").read_text())["agent_pgid"])
 
     def ended(self, request: AgentRequest) -> RunExit:
-        return until(lambda: self.runs.exit_record(request.run_dir), 15)
+        found = until(lambda: self.runs.exit_record(request.run_dir), 15)
+        assert found is not None
+        return found
 
     def end(self) -> None:
         for request in self._requests:
