@@ -281,8 +281,11 @@ class TestStrays:
 
     def test_processes_that_fork_and_leave_all_the_time_are_ended(self, run: ShimRun) -> None:
         """A scan of /proc seldom sees one of them; the file that each writes does not lie."""
+        # Bounded: a run of this test that is cut off must not fork for ever.
         chain = (
-            "while True:\n    if os.fork(): os._exit(0)\n    os.setsid(); open('alive', 'w').write(str(os.getpid()))"
+            "end = time.monotonic() + 20\n"
+            "while time.monotonic() < end:\n    if os.fork(): os._exit(0)\n"
+            "    os.setsid(); open('alive', 'w').write(str(os.getpid()))"
         )
         ended = run.run(
             f"import os, time\nfor _ in range(3):\n    if os.fork() == 0:\n        exec({chain!r})\n"
