@@ -100,8 +100,17 @@ def _do(region: Region, view: TaskView, kinds: tuple[EffectKind, ...], edge: Edg
             note=_note(view, edge),
             occasion=f"{edge.source}-to-{edge.target}",
         )
-        effects.run(region, scene, kind)
+        _run(region, scene, kind)
         view = region.view()
+
+
+def _run(region: Region, scene: Scene, kind: EffectKind) -> None:
+    """A branch that somebody pushed to is kept; what is in production is done all the same."""
+    try:
+        effects.run(region, scene, kind)
+    except EffectRefused:
+        if kind is not EffectKind.DELETE_BRANCH:
+            raise
 
 
 def _note(view: TaskView, edge: Edge) -> str:

@@ -26,7 +26,9 @@ class LogNotifier:
 
     def send(self, notification: Notification) -> None:
         """Log it and append it. Raises TransientError when the line could not be written."""
-        _log.log(_LEVELS.get(notification.severity, logging.INFO), "%s: %s", notification.title, notification.text)
+        # Half a surrogate pair in an agent's text must not break whoever reads the log.
+        told = f"{notification.title}: {notification.text}".encode("utf-8", "backslashreplace").decode()
+        _log.log(_LEVELS.get(notification.severity, logging.INFO), "%s", told)
         line = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "severity": notification.severity,
