@@ -2,6 +2,7 @@
 #   make demo   the whole pipeline on a sample project, while you watch    (ARGS="--chaos" and so on)
 #   make up     the fleet on this machine                                  (ARGS="--port 8000")
 #   make test   the test suite                                             (ARGS="tests/unit -k decide")
+#   make soak   minutes-long runs: kill -9 of every kind of process while the demo's story is told
 #   make lint   style, types, layers and the project's own rules
 #   make bench  the figures that documents quote
 
@@ -14,7 +15,7 @@ TEST_WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test lint format bench clean
+.PHONY: help demo up test soak lint format bench clean
 .SILENT:
 
 help:
@@ -35,6 +36,9 @@ up: $(VENV)/.ready-to-run
 
 test: $(VENV)/.ready-to-develop
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(ARGS)
+
+soak: $(VENV)/.ready-to-develop
+	$(BIN)/python -m pytest -m soak $(ARGS)
 
 lint: $(VENV)/.ready-to-develop
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/lint.sh

@@ -22,7 +22,7 @@ from orchestrator.engine.context import Engine
 from orchestrator.fleet import Fleet
 from orchestrator.fleet.identity import identify
 
-pytestmark = [pytest.mark.fleet, pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.fleet, pytest.mark.soak, pytest.mark.timeout(900)]
 
 _PAUSE_S = 2.5
 KINDS = (
