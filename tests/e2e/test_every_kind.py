@@ -57,6 +57,8 @@ class EveryKind:
         self._began = time.monotonic()
         self._not_before = self._began + _PAUSE_S
         self.kills: list[Kill] = []
+        self.unspent: tuple[Kill, ...] = ()
+        """What ``Chaos`` did not get to; here the test itself compares the kinds."""
 
     def tick(self) -> Kill | None:
         if not self._left or time.monotonic() < self._not_before:
