@@ -70,7 +70,10 @@ class TestStart:
             run.run(NAP, argv=["grep", "-E", "SigIgn|SigBlk", "/proc/self/status"])
         finally:
             signal.signal(signal.SIGINT, before)
-        assert {line.split()[1] for line in run.stdout().splitlines()} == {"0" * 16}
+        # Signal 32 is the C library's own: its posix_spawn, by which make starts us, leaves it ignored, and no program
+        # can change that.
+        kept = [int(line.split()[1], 16) & ~(1 << 31) for line in run.stdout().splitlines()]
+        assert kept == [0, 0]
 
     def test_the_agent_has_its_own_session_and_can_gain_no_rights(self, run: ShimRun) -> None:
         run.run(
