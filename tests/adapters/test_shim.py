@@ -70,8 +70,8 @@ class TestStart:
             run.run(NAP, argv=["grep", "-E", "SigIgn|SigBlk", "/proc/self/status"])
         finally:
             signal.signal(signal.SIGINT, before)
-        # Signals 32 and 33 are the C library's own: its posix_spawn, by which make starts us, leaves one ignored, and no program
-        # can change that.
+        # Signals 32 and 33 are the C library's own: its posix_spawn, by which make starts us, leaves one ignored or
+        # blocked, and no program can change that.
         kept = [int(line.split()[1], 16) & ~(0b11 << 31) for line in run.stdout().splitlines()]
         assert kept == [0, 0]
 
