@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 
 from orchestrator.domain.decide import REFUSED, Advance
@@ -48,6 +49,7 @@ def advance(region: Region, view: TaskView, decision: Advance) -> Step:
         _do(region, view, decision.edge.effects, decision.edge, bench)
     except EffectRefused as refusal:
         return _refused(region, view, refusal)
+    _leave_no_claim_open(region, bench)
     return commit(region, view, decision.edge)
 
 
@@ -77,7 +79,18 @@ def _through_lane(region: Region, view: TaskView, edge: Edge, bench: Bench) -> S
 def _after_merge(region: Region, view: TaskView, edge: Edge, bench: Bench) -> Step:
     later = tuple(kind for kind in edge.effects if kind not in lane.BEFORE_MERGE)
     _do(region, view, later, edge, bench)
+    _leave_no_claim_open(region, bench)
     return commit(region, view, edge)
+
+
+def _leave_no_claim_open(region: Region, bench: Bench) -> None:
+    """A dead owner's claim for a candidate that the base has overtaken (an image of it) is nobody's work any more:
+    withdrawn and read back before the visit is left. Merges are settled by their own look."""
+    view = region.view()
+    left = tuple(one for one in view.open_claims() if one.kind is not EffectKind.MERGE_PR)
+    if left:
+        scene = Scene(view=replace(view, effects=left), repository=bench.repository, base_sha=bench.base_sha)
+        effects.withdraw_open_claims(region, scene)
 
 
 def _moved_head(region: Region, view: TaskView, found: lane.MovedHead) -> Step:
