@@ -74,6 +74,35 @@ class WritableTracker(Tracker, Protocol):
         """Add an item in ``to-analyse``; its key. Raises UsageError or NotFoundError and adds nothing."""
 
 
+# --- deliveries ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What a delivery of a webhook speaks of in one project: reasons to look, never facts.
+
+    ``items`` are keys of work items, ``branches``, ``pull_requests`` and ``heads`` (SHAs) lead to tasks.
+    ``everything``: it cannot be told what changed, so all that may have changed is looked at. A hint without any of
+    these asks for nothing; ``note`` says why (our own write, an event that means nothing to us).
+    """
+
+    items: tuple[str, ...] = ()
+    branches: tuple[str, ...] = ()
+    pull_requests: tuple[int, ...] = ()
+    heads: tuple[str, ...] = ()
+    everything: bool = False
+    note: str = ""
+
+
+@runtime_checkable
+class ReadsDeliveries(Protocol):
+    """A tracker or forge that can say what a delivery of its own webhook is about."""
+
+    def hint(self, event: str, body: bytes) -> Hint | None:
+        """None: it is not about this project. A body that makes no sense is a hint at everything, never an error;
+        raises TransientError when it takes a read to tell, and that read is not answered."""
+
+
 # --- forge -----------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,8 @@ from orchestrator.domain.configuration import (
     Limits,
     NotificationConfig,
     OperatorConfig,
+    PlaneConfig,
+    PlaneState,
     ProjectConfig,
     RepositoryConfig,
 )
@@ -109,6 +111,8 @@ def _project(project: object) -> Iterator[tuple[str, str]]:
     missing = [stage.value for stage in AGENT_STAGES if stage not in project.agents]
     if missing:
         yield "agents", f"no agent is named for {', '.join(missing)}: each of these stages needs one"
+    if project.tracker == "plane" and not project.plane.workspace:
+        yield "plane", "workspace is needed: the part of Plane's addresses behind its host, acme of /acme/projects/"
 
 
 def _operator(config: object) -> Iterator[tuple[str, str]]:
@@ -143,6 +147,11 @@ _OPERATOR: Final = Rules(
         (ProjectConfig, "forge"): _WORD,
         (ProjectConfig, "base_branch"): _pattern(r"[A-Za-z0-9_][A-Za-z0-9_./-]*", "the name of a branch"),
         (ProjectConfig, "concurrency"): _from(1, 100),
+        (PlaneConfig, "workspace"): _pattern(
+            r"[A-Za-z0-9_-]{1,48}", "the short name of a workspace, as in its addresses"
+        ),
+        (PlaneState, "name"): _some("the name of a state in Plane"),
+        (PlaneState, "group"): _one_of("", "backlog", "unstarted", "started", "completed", "cancelled"),
         (Limits, "attempts_per_stage"): _COUNT,
         (Limits, "roll_backs_per_task"): _from(0, 1000),
         (Limits, "gate_errors"): _COUNT,
@@ -161,6 +170,10 @@ _OPERATOR: Final = Rules(
         (ProjectConfig, "concurrency"): "Tasks at once between development and done.",
         (ProjectConfig, "approval"): "Whether a person must approve before production.",
         (ProjectConfig, "agents"): "Agent by stage.",
+        (ProjectConfig, "trusted_authors"): "Who may write work items; empty: everybody who can.",
+        (ProjectConfig, "authorising_labels"): "An item needs one of these labels; empty: its state is enough.",
+        (ProjectConfig, "plane"): "Where its work items live in Plane; with `tracker: plane`.",
+        (PlaneConfig, "states"): "States that are called otherwise than by default.",
         (AgentSpec, "command"): "Words of the command; the prompt comes on stdin, no shell is used.",
         (AgentSpec, "wall_clock_s"): "Seconds after which a run is ended.",
         (AgentSpec, "silence_s"): "Seconds without output after which a run is ended.",

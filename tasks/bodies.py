@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from orchestrator import logs, messages
 from orchestrator.domain.stages import Actor
-from orchestrator.engine import agents, finishing, intake, reaper, reconciler, spool, stopping
+from orchestrator.engine import agents, deliveries, finishing, reaper, reconciler, spool, stopping
 from orchestrator.engine import drive as driving
 from orchestrator.engine import finalizer as deploys
 from orchestrator.engine.context import Engine
@@ -43,7 +43,7 @@ def finish_job(job_id: int, work_item: str) -> None:
 @app.task(name=messages.PROCESS_DELIVERY)
 def process_delivery(delivery_id: int) -> None:
     """Do what one kept delivery hints at."""
-    intake.process_delivery(engine(), delivery_id)
+    deliveries.process_delivery(engine(), delivery_id)
 
 
 @app.task(name=messages.PROCESS_INBOX)
@@ -54,7 +54,7 @@ def process_inbox() -> None:
 
 def _inbox(found: Engine) -> str:
     drained = spool.drain(found.store, spool.directory(settings().data_dir))
-    return f"{drained} from the spool, {intake.sweep_inbox(found)} due"
+    return f"{drained} from the spool, {deliveries.sweep_inbox(found)} due"
 
 
 @app.task(name=messages.REAP)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from orchestrator.domain.stages import Stage
+from orchestrator.domain.work_items import TrackerState
 
 
 class Approval(StrEnum):
@@ -52,8 +53,30 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaneState:
+    """A state of a Plane project. ``group``: backlog, unstarted, started, completed or cancelled; empty: any."""
+
+    name: str
+    group: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PlaneConfig:
+    """Where the work items of a project live in Plane; its identifier there is the project's key.
+
+    ``states`` names the states that are called otherwise than by default; ids are found by name and group.
+    """
+
+    workspace: str = ""
+    states: Mapping[TrackerState, PlaneState] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectConfig:
-    """One project of ``orchestrator.yml``: what the operator decides."""
+    """One project of ``orchestrator.yml``: what the operator decides.
+
+    ``authorising_labels``: an item needs one of them before agents work on it; empty: its state is enough.
+    """
 
     key: str
     repository: str
@@ -64,6 +87,8 @@ class ProjectConfig:
     approval: Approval = Approval.NONE
     on_deploy_failure: OnDeployFailure = OnDeployFailure.PARK
     trusted_authors: tuple[str, ...] = ()
+    authorising_labels: tuple[str, ...] = ()
+    plane: PlaneConfig = PlaneConfig()
     agents: Mapping[Stage, AgentSpec] = field(default_factory=dict)
     limits: Limits = Limits()
 

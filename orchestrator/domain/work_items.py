@@ -21,7 +21,8 @@ class TrackerState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class WorkItem:
-    """A current read of a work item. ``blocked_by`` names the items that block it and are not terminal there."""
+    """A current read of a work item. ``blocked_by`` names the items that block it and are not terminal there; a list
+    of items may leave it empty, because it costs a read of its own. Title, body and labels are what anybody wrote."""
 
     key: str
     project: str
@@ -32,3 +33,4 @@ class WorkItem:
     author: str
     blocked_by: tuple[str, ...]
     updated_at: datetime
+    labels: tuple[str, ...] = ()

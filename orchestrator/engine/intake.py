@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
-from orchestrator.domain.errors import ConfigurationError, NotFoundError, OrchestratorError, UsageError
+from orchestrator.domain.authorisation import not_authorised
+from orchestrator.domain.errors import ConfigurationError, NotFoundError, UsageError
 from orchestrator.domain.ownership import Committed, LostRace
 from orchestrator.domain.stages import Actor, Stage, is_terminal
 from orchestrator.engine import operator
 from orchestrator.engine.context import Engine
 from orchestrator.failpoints import hit
 from orchestrator.ports import ProjectPorts, Tracker, TrackerState, WorkItem, WritableTracker
-from orchestrator.store import events, inbox, tasks
-from orchestrator.store.inbox import Delivery
+from orchestrator.store import tasks
 from orchestrator.store.tasks import NewTask, TaskRef
 
 _log = logging.getLogger(__name__)
-_DELIVERIES: Final = 100
 _PAGE: Final = 200
-_LOOK_BACK: Final = timedelta(minutes=10)
-"""How long before its arrival a delivery's change may have been made: two clocks, and a sender that tried again."""
 _TRACKER: Final = "tracker"
 
 
@@ -48,7 +45,7 @@ def add_item(
             f"the items of {project} live in {ports.config.tracker}", remedy="add the work item there; it is found"
         )
     added = tracker.add_item(title, body=body, priority=priority, author=author, key=key, blocked_by=blocked_by)
-    look_at(engine, project, tracker.work_item(added))
+    look_at_item(engine, project, added)
     return added
 
 
@@ -73,20 +70,38 @@ def changed_since(tracker: Tracker, moment: datetime | None) -> Iterator[WorkIte
 
 
 def look_at_item(engine: Engine, project: str, key: str) -> bool:
-    """Read one work item now and do what it asks for; True when something changed."""
-    return look_at(engine, project, engine.project(project).tracker.work_item(key))
+    """Read one work item now and do what it asks for: start, relaunch, stop, or new words; True when something changed.
 
-
-def look_at(engine: Engine, project: str, item: WorkItem) -> bool:
-    """Do what a just-read work item asks for: start, relaunch, stop, or new words; True when something changed."""
-    with engine.store.transaction() as connection:
-        task = tasks.find(connection, item.key)
-    live = task if task is not None and not is_terminal(task.stage) else None
+    One that is gone from the tracker stops its task.
+    """
+    # The task first: what was read before a task ended may be the state from before it began.
+    live = _live(engine, key)
+    try:
+        item = engine.project(project).tracker.work_item(key)
+    except NotFoundError as error:
+        return live is not None and _stop(engine, live, f"tracker: {error.message}")
     if live is None:
         return _start(engine, project, item) if item.state is TrackerState.TO_ANALYSE else False
+    return _follow(engine, live, item)
+
+
+def look_at(engine: Engine, project: str, listed: WorkItem) -> bool:
+    """The same for an item of a list. A list is a hint too: what may mean something is read again."""
+    if listed.state is not TrackerState.TO_ANALYSE and _live(engine, listed.key) is None:
+        return False
+    return look_at_item(engine, project, listed.key)
+
+
+def _live(engine: Engine, key: str) -> TaskRef | None:
+    with engine.store.transaction() as connection:
+        task = tasks.find(connection, key)
+    return None if task is None or is_terminal(task.stage) else task
+
+
+def _follow(engine: Engine, live: TaskRef, item: WorkItem) -> bool:
     changed = _update(engine, live, item)
-    if item.state is TrackerState.STOP and engine.switches.stop_status_enabled:
-        changed = _stop(engine, live, item) or changed
+    if item.state is TrackerState.STOP:
+        changed = _stop(engine, live, f"tracker: {item.key} was moved to STOP") or changed
     if item.state is TrackerState.TO_ANALYSE and live.stage is Stage.ANALYSIS:
         changed = _relaunch(engine, live) or changed
     if changed:
@@ -95,14 +110,9 @@ def look_at(engine: Engine, project: str, item: WorkItem) -> bool:
 
 
 def _start(engine: Engine, project: str, item: WorkItem) -> bool:
-    ports = engine.project(project)
-    # Read again: what was listed a moment ago may be the state from before a task that has ended since.
-    item = ports.tracker.work_item(item.key)
-    if item.state is not TrackerState.TO_ANALYSE:
-        return False
-    trusted = ports.config.trusted_authors
-    if trusted and item.author not in trusted:
-        _log.warning("%s is not started: its author %s is not trusted", item.key, item.author)
+    why = not_authorised(engine.project(project).config, item)
+    if why:
+        _log.warning("%s is not started: %s", item.key, why)
         return False
     new = NewTask(item.key, project, item.title, item.body, item.author, item.priority, item.blocked_by)
     with engine.store.transaction(_TRACKER) as connection:
@@ -126,9 +136,14 @@ def _update(engine: Engine, task: TaskRef, item: WorkItem) -> bool:
         )
 
 
-def _stop(engine: Engine, task: TaskRef, item: WorkItem) -> bool:
+def _stop(engine: Engine, task: TaskRef, why: str) -> bool:
+    if not engine.switches.stop_status_enabled:
+        return False
     with engine.store.transaction(_TRACKER) as connection:
-        return isinstance(tasks.request_stop(connection, task.id, f"tracker: {item.key} was moved to STOP"), Committed)
+        done = isinstance(tasks.request_stop(connection, task.id, why), Committed)
+    if done:
+        engine.nudges.drive(task.id, task.work_item, Actor.MONITOR)
+    return done
 
 
 def _relaunch(engine: Engine, task: TaskRef) -> bool:
@@ -138,46 +153,3 @@ def _relaunch(engine: Engine, task: TaskRef) -> bool:
     except UsageError:
         return False
     return True
-
-
-def process_delivery(engine: Engine, delivery_id: int) -> None:
-    """Do what one kept delivery hints at. One that cannot be processed is kept, shown and tried again with backoff."""
-    with engine.store.transaction() as connection:
-        delivery = inbox.get(connection, delivery_id)
-    if delivery is None or delivery.processed_at is not None:
-        return
-    try:
-        seen = _hinted(engine, delivery)
-    except OrchestratorError as error:
-        with engine.store.transaction() as connection:
-            inbox.failed(connection, delivery_id, str(error))
-        return
-    with engine.store.transaction() as connection:
-        inbox.processed(connection, delivery_id, seen)
-
-
-def _hinted(engine: Engine, delivery: Delivery) -> str | None:
-    """Whatever the delivery says, its projects are read again: what it hints at is found by that read."""
-    for project in engine.project_keys():
-        ports = engine.project(project)
-        if delivery.source not in (ports.config.tracker, ports.config.forge):
-            continue
-        for item in changed_since(ports.tracker, delivery.received_at - _LOOK_BACK):
-            look_at(engine, project, item)
-        with engine.store.transaction() as connection:
-            live = [one for one in tasks.live(connection) if one.project == project]
-        for task in live:
-            with engine.store.transaction() as connection:
-                tasks.touch_facts(connection, task.id)
-                events.record(connection, task.id, "delivery.seen", {"source": delivery.source})
-            engine.nudges.drive(task.id, task.work_item, Actor.MONITOR)
-    return None
-
-
-def sweep_inbox(engine: Engine) -> int:
-    """Process every delivery that is due; how many there were."""
-    with engine.store.transaction() as connection:
-        due = inbox.due(connection, _DELIVERIES)
-    for delivery in due:
-        process_delivery(engine, delivery.id)
-    return len(due)

@@ -16,7 +16,7 @@ from orchestrator.domain.decide import Wait, decide
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ownership import is_alive
 from orchestrator.domain.stages import Actor
-from orchestrator.engine import effects, intake
+from orchestrator.engine import deliveries, effects, intake
 from orchestrator.engine.context import Engine
 from orchestrator.engine.facts import adopt_merge_by_hand
 from orchestrator.store import counters, leases, tasks, ticks
@@ -62,7 +62,7 @@ def _alone(summary: ReconcileSummary, unit: str, look: Callable[[], str]) -> Non
 
 
 def _inbox(engine: Engine) -> str:
-    return "deliveries" if intake.sweep_inbox(engine) else "inbox empty"
+    return "deliveries" if deliveries.sweep_inbox(engine) else "inbox empty"
 
 
 def _look_at(engine: Engine, task: TaskRef) -> str:

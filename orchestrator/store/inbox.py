@@ -96,15 +96,24 @@ def processed(connection: Connection, delivery_id: int, work_item: str | None = 
     return Committed() if done.rowcount else LostRace("the delivery was processed already")
 
 
-def failed(connection: Connection, delivery_id: int, error: str) -> Committed | LostRace:
-    """It could not be processed: look again later, twice as late each time. Lost race: processed meanwhile."""
+def failed(
+    connection: Connection, delivery_id: int, error: str, *, wait_s: float | None = None
+) -> Committed | LostRace:
+    """It could not be processed: look again later, twice as late each time, and not before ``wait_s`` seconds where
+    the sender named a time. Lost race: processed meanwhile."""
     done = connection.execute(
         text(
             """UPDATE inbox SET attempts = attempts + 1, error = :e, not_before = clock_timestamp()
-              + make_interval(secs => least(:longest, :first * power(2, least(attempts, 30))))
+              + make_interval(secs => least(:longest, greatest(:wait, :first * power(2, least(attempts, 30)))))
             WHERE id = :id AND processed_at IS NULL"""
         ),
-        {"id": delivery_id, "e": storable(error)[:_LONGEST_ERROR], "longest": LONGEST_RETRY_S, "first": FIRST_RETRY_S},
+        {
+            "id": delivery_id,
+            "e": storable(error)[:_LONGEST_ERROR],
+            "wait": wait_s or 0.0,
+            "longest": LONGEST_RETRY_S,
+            "first": FIRST_RETRY_S,
+        },
     )
     return Committed() if done.rowcount else LostRace("the delivery was processed already")
 

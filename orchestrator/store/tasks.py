@@ -99,6 +99,26 @@ def live(connection: Connection, limit: int = 1000) -> Sequence[TaskRef]:
     return [_ref(row._mapping) for row in rows]
 
 
+def live_with(
+    connection: Connection,
+    project: str,
+    *,
+    branches: Sequence[str] = (),
+    pull_requests: Sequence[int] = (),
+    heads: Sequence[str] = (),
+) -> Sequence[TaskRef]:
+    """Live tasks of the project that work on one of these."""
+    rows = connection.execute(
+        text(
+            f"""SELECT {_REF} FROM tasks WHERE {LIVE_STAGE} AND project = :p AND (branch = ANY(:branches)
+              OR pull_request = ANY(CAST(:numbers AS bigint[])) OR head_sha = ANY(:heads) OR merged_sha = ANY(:heads))
+            ORDER BY id"""
+        ),
+        {"p": project, "branches": list(branches), "numbers": list(pull_requests), "heads": list(heads)},
+    )
+    return [_ref(row._mapping) for row in rows]
+
+
 def due(connection: Connection, limit: int) -> Sequence[TaskRef]:
     """Tasks that somebody may have to move, those looked at longest ago first: live ones, and cancelled ones whose
     STOP was not acknowledged yet."""

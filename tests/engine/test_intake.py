@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.domain.errors import NotFoundError, TransientError, UsageError
 from orchestrator.domain.stages import Stage
-from orchestrator.engine import intake
+from orchestrator.engine import deliveries, intake
 from orchestrator.engine.context import Engine
 from orchestrator.ports import ProjectPorts, Tracker, TrackerState, WorkItem
 from orchestrator.store import inbox
@@ -195,7 +195,7 @@ def processed(world: World) -> bool:
 
 def test_a_delivery_is_a_hint_and_what_it_hints_at_is_read(world: World) -> None:
     engine = with_tracker(world, OtherTracker(item()))
-    intake.process_delivery(engine, delivered(world))
+    deliveries.process_delivery(engine, delivered(world))
     assert stages(world) == ["analysis"]
     assert processed(world)
     assert world.rows("SELECT title FROM tasks")[0][0] == "title"
@@ -204,9 +204,9 @@ def test_a_delivery_is_a_hint_and_what_it_hints_at_is_read(world: World) -> None
 def test_a_delivery_that_is_processed_twice_has_its_consequences_once(world: World) -> None:
     engine = with_tracker(world, OtherTracker(item()))
     delivery = delivered(world)
-    intake.process_delivery(engine, delivery)
+    deliveries.process_delivery(engine, delivery)
     world.nudges.held.clear()
-    intake.process_delivery(engine, delivery)
+    deliveries.process_delivery(engine, delivery)
     assert stages(world) == ["analysis"]
     assert not world.nudges.held
 
@@ -216,26 +216,26 @@ def test_a_delivery_that_cannot_be_processed_is_kept_and_tried_again_later(world
     engine = with_tracker(world, tracker)
     delivery = delivered(world)
     tracker.fails = True
-    assert intake.sweep_inbox(engine) == 1
+    assert deliveries.sweep_inbox(engine) == 1
     assert not processed(world)
     assert "does not answer" in world.rows("SELECT error FROM inbox")[0][0]
-    assert intake.sweep_inbox(engine) == 0  # its time has not come
+    assert deliveries.sweep_inbox(engine) == 0  # its time has not come
     tracker.fails = False
     world.change("UPDATE inbox SET not_before = now() WHERE id = %s", delivery)
-    assert intake.sweep_inbox(engine) == 1
+    assert deliveries.sweep_inbox(engine) == 1
     assert processed(world)
 
 
 def test_a_delivery_of_a_system_that_no_project_has_is_processed_without_any_read(world: World) -> None:
     tracker = OtherTracker(item())
-    intake.process_delivery(with_tracker(world, tracker), delivered(world, "another"))
+    deliveries.process_delivery(with_tracker(world, tracker), delivered(world, "another"))
     assert processed(world) and not tracker.asked
 
 
 def test_a_change_behind_many_older_items_is_found(world: World) -> None:
     old = [item(f"DEMO-{n}", TrackerState.DONE, updated_at=NOW - timedelta(days=1)) for n in range(100, 400)]
     engine = with_tracker(world, OtherTracker(*old, item()))
-    intake.process_delivery(engine, delivered(world))
+    deliveries.process_delivery(engine, delivered(world))
     assert stages(world) == ["analysis"]
 
 

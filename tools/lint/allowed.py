@@ -40,6 +40,7 @@ BROAD_CATCHERS: Final = {
     "orchestrator/cli/__init__.py": "the outermost line of a command",
     "orchestrator/adapters/shim.py": "outermost line of a process: it must leave an exit record",
     "orchestrator/adapters/shim_agent.py": "the child before exec: nothing may unwind into the shim",
+    "orchestrator/engine/deliveries.py": "a unit of a sweep: one bad delivery never holds up the next",
     "orchestrator/engine/reaper.py": "a unit of a sweep: one bad row does not stop the rest",
     "orchestrator/engine/reconciler.py": "a unit of a sweep: one bad row does not stop the rest",
     "tasks/base.py": "base class of the Celery tasks",

@@ -37,6 +37,7 @@ PORTS: Final = {
         slow=_names("work_item changed_since find_comment"),
     ),
     "WritableTracker": Port(("tracker",), outward=_names("add_item")),
+    "ReadsDeliveries": Port(("reader",), slow=_names("hint")),
     "Forge": Port(
         ("forge",),
         outward=_names(
