@@ -9,7 +9,7 @@ from typing import Final
 
 from orchestrator.demo.outside import Outside
 from orchestrator.domain.stages import EffectKind
-from orchestrator.domain.views import EffectStatus
+from orchestrator.domain.views import DeploymentStatus, EffectStatus
 from orchestrator.ports import PullRequestState
 from orchestrator.store.read_models import EffectRow, ItemPage
 
@@ -17,7 +17,8 @@ from orchestrator.store.read_models import EffectRow, ItemPage
 @dataclass(frozen=True, slots=True)
 class Counted:
     """A claim of the ledger and its landings. ``landing`` names what it is about outside: claims of several visits may
-    speak of one (a branch has one pull request). ``allowed``: more than one only for what has no key, after a fault."""
+    speak of one (a branch has one pull request). ``allowed``: more than one only for what has no key, after a fault;
+    ``needed``: none for a deployment that ended as failed, since its deployer may have died before its command."""
 
     work_item: str
     kind: EffectKind
@@ -28,6 +29,7 @@ class Counted:
     landing: str
     landed: int
     allowed: int
+    needed: int = 1
 
     @property
     def problem(self) -> str:
@@ -36,7 +38,11 @@ class Counted:
         if self.status is EffectStatus.CLAIMED:
             return f"{what}: is still claimed"
         if self.status is EffectStatus.CONFIRMED and not self.skipped:
-            return "" if 1 <= self.landed <= self.allowed else f"{what}: confirmed, and landed {self.landed} times"
+            return (
+                ""
+                if self.needed <= self.landed <= self.allowed
+                else f"{what}: confirmed, and landed {self.landed} times"
+            )
         return f"{what}: {self.status}, and landed {self.landed} times" if self.landed else ""
 
 
@@ -59,7 +65,12 @@ def _counted(page: ItemPage, row: EffectRow, outside: Outside) -> Counted:
         landed=_landings(page, row, kind, outside),
         # Without a key nobody can tell whether the first one arrived: at most once more for each fault.
         allowed=1 + row.adoptions if keyless else 1,
+        needed=0 if str(row.result.get("deployment")) in _failed_deployments(page) else 1,
     )
+
+
+def _failed_deployments(page: ItemPage) -> frozenset[str]:
+    return frozenset(str(one.id) for one in page.deployments if one.status == DeploymentStatus.FAILED)
 
 
 def _landings(page: ItemPage, row: EffectRow, kind: EffectKind, outside: Outside) -> int:  # noqa: C901, PLR0911  # one line a kind

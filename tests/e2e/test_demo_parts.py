@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -29,6 +31,7 @@ from orchestrator.domain.views import EffectStatus
 from orchestrator.gates.coverage_report import line_rate
 from orchestrator.ports import Observation
 from orchestrator.project_config import parse_operator_config, parse_repository_config
+from orchestrator.store.read_models import ItemPage
 from tests.processes import until
 
 BASIC = {"PATH": os.defpath}
@@ -208,8 +211,10 @@ def test_whatever_carries_the_mark_of_the_demo_is_found_and_ended(place):
 # --- counting
 
 
-def claim(status: EffectStatus, landed: int, *, kind: EffectKind = EffectKind.MERGE_PR, allowed: int = 1) -> str:
-    return counting.Counted("DEMO-1", kind, "t", 6, status, False, "sha", landed, allowed).problem
+def claim(
+    status: EffectStatus, landed: int, *, kind: EffectKind = EffectKind.MERGE_PR, allowed: int = 1, needed: int = 1
+) -> str:
+    return counting.Counted("DEMO-1", kind, "t", 6, status, False, "sha", landed, allowed, needed).problem
 
 
 def test_a_confirmed_claim_must_have_landed_exactly_once():
@@ -231,6 +236,17 @@ def test_an_open_claim_at_the_end_is_a_problem_even_when_it_landed():
 def test_what_has_no_key_may_land_once_more_for_each_adoption():
     assert claim(EffectStatus.CONFIRMED, 2, kind=EffectKind.NOTIFY, allowed=2) == ""
     assert claim(EffectStatus.CONFIRMED, 3, kind=EffectKind.NOTIFY, allowed=2) != ""
+
+
+def test_a_deployment_that_failed_may_never_have_run_but_not_twice():
+    assert claim(EffectStatus.CONFIRMED, 0, kind=EffectKind.START_DEPLOY_STAGING, needed=0) == ""
+    assert claim(EffectStatus.CONFIRMED, 2, kind=EffectKind.START_DEPLOY_STAGING, needed=0) != ""
+
+
+def test_only_deployments_that_ended_as_failed_need_not_have_run():
+    rows = [SimpleNamespace(id=1, status="failed"), SimpleNamespace(id=2, status="succeeded")]
+    page = cast("ItemPage", SimpleNamespace(deployments=rows))
+    assert counting._failed_deployments(page) == {"1"}
 
 
 def test_two_claims_of_one_landing_are_one_in_the_table():
