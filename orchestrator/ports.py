@@ -58,6 +58,17 @@ class Tracker(Protocol):
 
 
 @runtime_checkable
+class GuardedTracker(Tracker, Protocol):
+    """A tracker that can move an item from one known state only, so that no word of a person is written over."""
+
+    def set_state_if(self, key: str, state: TrackerState, *, expected: TrackerState) -> bool:
+        """Move the item if it still stands at ``expected``, as one write; False (and nothing done) when it does not.
+
+        Raises NotFoundError.
+        """
+
+
+@runtime_checkable
 class WritableTracker(Tracker, Protocol):
     """A tracker in which the orchestrator itself may make work items: the built-in one."""
 

@@ -8,7 +8,7 @@ from typing import Final
 from orchestrator.domain.ownership import HeldLease
 from orchestrator.domain.stages import EffectKind, Stage
 from orchestrator.effects.contract import Absent, EffectContext, Landed, Seen
-from orchestrator.ports import TrackerState
+from orchestrator.ports import GuardedTracker, TrackerState
 
 PARK_OCCASION: Final = "park"
 """``context.occasion`` of a task that stops moving begins with this."""
@@ -31,20 +31,39 @@ class MoveWorkItem:
 
     def look(self, context: EffectContext) -> Seen:
         """A STOP that a person wrote meanwhile is not written over, except by the end of the task: then ``kept``."""
-        wanted = TrackerState(context.request["state"])
-        now = context.ports.tracker.work_item(context.request["work_item"]).state
-        if now is wanted:
-            return Landed({"state": str(now)})
-        if now is TrackerState.STOP and wanted not in _ENDINGS:
-            return Landed({"kept": str(now)})
-        return Absent()
+        return _seen(_state_now(context), _requested(context))
 
     def act(self, context: EffectContext, lease: HeldLease) -> None:
+        """Write it over the state that was just read and over no other, where the tracker can do that: a STOP that
+        comes between read and write stays. The next look says what happened."""
+        tracker, item, wanted = context.ports.tracker, context.request["work_item"], _requested(context)
+        now = _state_now(context)
+        if not isinstance(_seen(now, wanted), Absent):
+            return
         # The point of no return; doing it twice is harmless.
-        context.ports.tracker.set_state(context.request["work_item"], TrackerState(context.request["state"]))
+        if isinstance(tracker, GuardedTracker):
+            tracker.set_state_if(item, wanted, expected=now)
+        else:
+            tracker.set_state(item, wanted)
 
     def revoke(self, context: EffectContext, lease: HeldLease) -> None:
         """Nothing to take back: the state is written anew by whatever step comes next."""
+
+
+def _requested(context: EffectContext) -> TrackerState:
+    return TrackerState(context.request["state"])
+
+
+def _state_now(context: EffectContext) -> TrackerState:
+    return context.ports.tracker.work_item(context.request["work_item"]).state
+
+
+def _seen(now: TrackerState, wanted: TrackerState) -> Seen:
+    if now is wanted:
+        return Landed({"state": str(now)})
+    if now is TrackerState.STOP and wanted not in _ENDINGS:
+        return Landed({"kept": str(now)})
+    return Absent()
 
 
 def _wanted(context: EffectContext) -> TrackerState:

@@ -9,7 +9,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Row, text
 
-from orchestrator.domain.ownership import LostRace
+from orchestrator.domain.ownership import Committed, LostRace
 from orchestrator.ports import TrackerState, WorkItem
 from orchestrator.store.texts import storable
 
@@ -128,6 +128,20 @@ def set_state(connection: Connection, project: str, key: str, state: TrackerStat
             {"project": project, "key": key, "state": state},
         ).rowcount
     )
+
+
+def set_state_if(
+    connection: Connection, project: str, key: str, state: TrackerState, expected: TrackerState
+) -> Committed | LostRace:
+    """Move the item from ``expected``. Lost race: it stands elsewhere by now, and stays there."""
+    won = connection.execute(
+        text(
+            """UPDATE local_items SET state = :state, updated_at = clock_timestamp()
+            WHERE project = :project AND key = :key AND state = :expected"""
+        ),
+        {"project": project, "key": key, "state": state, "expected": expected},
+    ).rowcount
+    return Committed() if won else LostRace(f"{key} is no longer at {expected}")
 
 
 def add_comment_once(connection: Connection, key: str, marker: str, author: str, words: str) -> str:

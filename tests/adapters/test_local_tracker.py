@@ -55,6 +55,26 @@ def test_numbers_count_up_in_each_project(tracker: LocalTracker, other: LocalTra
     assert [item.key for item in tracker.items()] == keys[:2]
 
 
+def test_a_state_is_written_over_the_one_that_was_read_and_over_no_other(tracker: LocalTracker) -> None:
+    key = tracker.add_item("one")
+    assert tracker.set_state_if(key, TrackerState.IN_PROGRESS, expected=TrackerState.TO_ANALYSE)
+    tracker.set_state(key, TrackerState.STOP)
+    assert not tracker.set_state_if(key, TrackerState.NEEDS_HUMAN, expected=TrackerState.IN_PROGRESS)
+    assert tracker.work_item(key).state is TrackerState.STOP
+    with pytest.raises(NotFoundError):
+        tracker.set_state_if(f"{key}9", TrackerState.DONE, expected=TrackerState.STOP)
+
+
+def test_of_eight_that_move_an_item_from_one_state_one_does(tracker: LocalTracker) -> None:
+    key = tracker.add_item("one")
+    states = [state for state in TrackerState if state is not TrackerState.TO_ANALYSE]
+    moved = at_once(
+        8,
+        lambda index: tracker.set_state_if(key, states[index % len(states)], expected=TrackerState.TO_ANALYSE),
+    )
+    assert [moved.count(one) for one in (True, False)] == [1, 7]
+
+
 def test_eight_items_added_at_once_get_eight_numbers(tracker: LocalTracker, project: str) -> None:
     keys = at_once(8, lambda index: tracker.add_item(f"item {index}"))
     assert sorted(map(str, keys)) == [f"{project}-{number}" for number in range(1, 9)]

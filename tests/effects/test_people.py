@@ -51,6 +51,21 @@ def test_a_stop_that_a_person_wrote_is_not_written_over(started: World, occasion
     assert started.tracker.work_item(started.work_item).state is TrackerState.STOP
 
 
+@pytest.mark.parametrize("occasion", ["started", "parked-0"])
+def test_a_stop_that_a_person_writes_between_our_read_and_our_write_is_not_lost(started: World, occasion: str) -> None:
+    stop = lambda: started.tracker.set_state(started.work_item, TrackerState.STOP)  # noqa: E731  # a person, in one word
+    started.wire.just_before("set_state", stop)
+    assert started.run(STATE, occasion=occasion) == {"kept": "stop"}
+    assert started.tracker.work_item(started.work_item).state is TrackerState.STOP
+
+
+def test_another_move_of_a_person_between_read_and_write_is_read_and_then_written_over(started: World) -> None:
+    started.wire.just_before(
+        "set_state", lambda: started.tracker.set_state(started.work_item, TrackerState.NEEDS_HUMAN)
+    )
+    assert started.run(STATE, occasion="started") == {"state": TrackerState.IN_PROGRESS}
+
+
 def test_the_end_of_a_task_is_written_over_a_stop(started: World) -> None:
     started.tracker.set_state(started.work_item, TrackerState.STOP)
     started.run(STATE, edge=started.cancel, occasion="cancelled")

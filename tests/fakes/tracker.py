@@ -37,6 +37,15 @@ class FakeTracker:
     def set_state(self, key: str, state: TrackerState) -> None:
         self.wire.send("set_state", lambda: self._move(key, state))
 
+    def set_state_if(self, key: str, state: TrackerState, *, expected: TrackerState) -> bool:
+        return self.wire.send("set_state", lambda: self._move_if(key, state, expected))
+
+    def _move_if(self, key: str, state: TrackerState, expected: TrackerState) -> bool:
+        stands = self.work_item(key).state is expected
+        if stands:
+            self._move(key, state)
+        return stands
+
     def _move(self, key: str, state: TrackerState) -> None:
         item = self.work_item(key)
         if item.state is not state:

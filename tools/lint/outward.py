@@ -36,6 +36,7 @@ PORTS: Final = {
         outward=_names("set_state add_comment"),
         slow=_names("work_item changed_since find_comment"),
     ),
+    "GuardedTracker": Port(("tracker",), outward=_names("set_state_if")),
     "WritableTracker": Port(("tracker",), outward=_names("add_item")),
     "ReadsDeliveries": Port(("reader",), slow=_names("hint")),
     "Forge": Port(

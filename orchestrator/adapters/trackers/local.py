@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from orchestrator.domain.errors import NotFoundError, UsageError
-from orchestrator.domain.ownership import LostRace
+from orchestrator.domain.ownership import Committed, LostRace
 from orchestrator.ports import TrackerState, WorkItem
 from orchestrator.store import local_tracker
 from orchestrator.store.database import Store
@@ -80,6 +80,13 @@ class LocalTracker:
             moved = local_tracker.set_state(connection, self._project, key, state)
         if not moved:
             self._unknown(key)
+
+    def set_state_if(self, key: str, state: TrackerState, *, expected: TrackerState) -> bool:
+        """Move the item if it still stands at ``expected``; False when it does not. Raises NotFoundError."""
+        self.work_item(key)
+        with self._store.transaction() as connection:
+            moved = local_tracker.set_state_if(connection, self._project, key, state, expected)
+        return isinstance(moved, Committed)
 
     def find_comment(self, key: str, marker: str) -> str | None:
         """Id of the comment that carries ``marker``, or None. Raises NotFoundError without such an item."""
