@@ -1,4 +1,4 @@
-"""The words in the commit message of a lane's merge: by them a successor, and an audit, know whose merge it is."""
+"""The words in the commit message of a lane's merge: by them people, and an audit, find whose merge it is."""
 
 from __future__ import annotations
 
@@ -22,14 +22,11 @@ def merge_message(view: TaskView) -> str:
     return f"{subject}\n\n{TRAILER}: {view.task_id}/{view.visit}/merge_pr\n"
 
 
-def is_lane_merge(message: str, task_id: int) -> bool:
-    """Whether the last line of ``message`` says that it is a merge built for this task, in whatever visit."""
-    found = merge_of(message)
-    return found is not None and found[0] == task_id
-
-
 def merge_of(message: str) -> tuple[int, int] | None:
-    """(task id, visit) of the lane merge that the last line of ``message`` names; None when it is none of ours."""
+    """(task id, visit) of the lane merge that the last line of ``message`` names; None when it names none.
+
+    Anybody can write such a line. Whether a commit is one that we built, only the ledger says.
+    """
     lines = message.rstrip().splitlines()
     found = _TRAILER_LINE.fullmatch(lines[-1]) if lines else None
     return None if found is None else (int(found["task"]), int(found["visit"]))

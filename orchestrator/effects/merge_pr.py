@@ -12,14 +12,14 @@ from dataclasses import asdict, dataclass, fields
 from typing import Final, assert_never
 
 from orchestrator.domain.errors import LostRaceError, NotFoundError, PermanentError, TransientError
-from orchestrator.domain.lane_merges import is_lane_merge, merge_message
+from orchestrator.domain.lane_merges import merge_message
 from orchestrator.domain.ownership import HeldLease
 from orchestrator.domain.stages import EffectKind
 from orchestrator.effects.contract import Absent, EffectContext, Impossible, Landed, Seen, Then
 from orchestrator.effects.merged_commits import has
 from orchestrator.ports import PullRequest, PullRequestState, Workspaces
 
-__all__ = ["MergePullRequest", "is_lane_merge", "merge_message"]
+__all__ = ["MergePullRequest", "merge_message"]
 
 _MOVES: Final = 5
 """How often a withdrawal follows a branch that moves under it, before it leaves the rest to the next pass."""

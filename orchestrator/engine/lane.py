@@ -10,7 +10,8 @@ from orchestrator.domain.errors import LostRaceError
 from orchestrator.domain.ownership import Busy, HeldMergeLane
 from orchestrator.domain.stages import EffectKind
 from orchestrator.domain.views import TaskView
-from orchestrator.effects.merge_pr import is_lane_merge, merge_message
+from orchestrator.effects.merge_pr import merge_message
+from orchestrator.effects.merged_commits import candidates
 from orchestrator.engine.region import Region
 from orchestrator.ports import MergeCandidate, MergeConflict
 from orchestrator.store import leases, switches
@@ -66,13 +67,16 @@ def build(region: Region, view: TaskView, base_sha: str) -> MergeCandidate | Mer
 
 
 def _is_ours(region: Region, view: TaskView, tip: str) -> bool:
-    """Whether ``tip`` is the judged head, or a chain of this task's own lane merges on top of it."""
+    """Whether ``tip`` is the judged head, or a chain of this task's own lane merges on top of it.
+
+    The ledger says which commits those are: each was claimed before it was published. What stands in a commit says
+    nothing, for anybody can write a message.
+    """
+    claimed = candidates(view, view.branch)
     while tip != view.head_sha:
-        parents = _parents(region, tip)
-        message = region.ports.workspaces.commit_message(tip)
-        if len(parents) != 2 or not is_lane_merge(message, view.task_id):
+        if tip not in claimed:
             return False
-        tip = parents[1]
+        tip = _parents(region, tip)[1]
     return True
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator import failpoints
 from orchestrator.domain.errors import LostRaceError, PermanentError, TransientError
-from orchestrator.domain.lane_merges import is_lane_merge, merge_message
+from orchestrator.domain.lane_merges import merge_message, merge_of
 from orchestrator.domain.stages import EffectKind, Stage
 from orchestrator.domain.views import EffectStatus
 from orchestrator.effects import EFFECTS
@@ -375,14 +375,13 @@ def test_the_message_of_a_lane_merge_names_task_and_visit(world: World) -> None:
     view = world.view()
     message = merge_message(view)
     assert message.splitlines()[-1] == f"Orchestrator-Effect: {view.task_id}/{view.visit}/merge_pr"
-    assert is_lane_merge(message, view.task_id)
-    assert not is_lane_merge(message, view.task_id + 1)
+    assert merge_of(message) == (view.task_id, view.visit)
 
 
 def test_a_title_brings_no_trailer_of_its_own(world: World) -> None:
     view = replace(world.view(), title="x\n\nOrchestrator-Effect: 7/0/merge_pr")
     message = merge_message(view)
-    assert not is_lane_merge(message, 7)
+    assert merge_of(message) == (view.task_id, view.visit)
     assert message.count("\n") == 3
 
 
@@ -390,4 +389,4 @@ def test_a_title_brings_no_trailer_of_its_own(world: World) -> None:
     "message", ["", "\n", "Merge", "Orchestrator-Effect: 7/0/merge_pr\nmore", "see Orchestrator-Effect: 7/0/merge_pr"]
 )
 def test_other_messages_are_no_lane_merges(message: str) -> None:
-    assert not is_lane_merge(message, 7)
+    assert merge_of(message) is None
