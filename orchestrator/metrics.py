@@ -11,7 +11,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
-from orchestrator.store.figures import BUCKETS_S, Durations, Figure, figures, stage_durations
+from orchestrator.store.figures import Figure, figures, stage_durations
+from orchestrator.store.stage_durations import BUCKETS_S, Durations
 
 PREFIX: Final = "orch_"
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"

@@ -150,13 +150,17 @@ class CiConfig:
 
 @dataclass(frozen=True, slots=True)
 class GateConfig:
-    """The repository's own gates. Paths are globs relative to its root; times in seconds."""
+    """The repository's own gates. Paths are globs relative to its root; times in seconds.
+
+    ``removable_tests``: tests that a change may remove or empty, as a file's path or ``path::name``; both may be globs.
+    """
 
     ci: CiConfig = CiConfig()
     security_command: tuple[str, ...] = ()
     coverage_report: str = ""
     coverage_tolerance: float = 0.0
     test_paths: tuple[str, ...] = ("tests/**", "test/**", "**/test_*.py", "**/*_test.py")
+    removable_tests: tuple[str, ...] = ()
     protected_paths: tuple[str, ...] = (".orchestrator.yml", ".github/**", ".gitea/**", "Dockerfile", "deploy/**")
     allow_protected_changes: bool = False
     timeout_s: int = 900

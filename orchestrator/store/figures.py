@@ -15,9 +15,7 @@ from sqlalchemy import Connection, text
 from orchestrator.domain.stages import Actor
 from orchestrator.store import counters, read_models
 from orchestrator.store.schema import LIVE_STAGE
-
-BUCKETS_S: Final = (10, 30, 60, 300, 900, 1800, 3600, 4 * 3600, 24 * 3600)
-"""From a scripted stage to a stage that waited for a person overnight."""
+from orchestrator.store.stage_durations import Durations, durations
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +27,6 @@ class Figure:
     text: str
     labels: tuple[str, ...]
     samples: Mapping[tuple[str, ...], float]
-
-
-@dataclass(frozen=True, slots=True)
-class Durations:
-    """How long stages took, by (stage, result): the count in each bucket of ``BUCKETS_S``, the count and the sum."""
-
-    samples: Mapping[tuple[str, str], tuple[tuple[int, ...], int, float]]
 
 
 def figures(connection: Connection) -> Sequence[Figure]:
@@ -202,23 +193,4 @@ _QUERIES: Final[tuple[tuple[str, str, str, tuple[str, ...], LiteralString], ...]
 
 def stage_durations(connection: Connection) -> Durations:
     """How long tasks stayed in each stage, of all that left it: forward, roll_back or cancel."""
-    rows = connection.execute(
-        text(
-            """WITH left_stage AS (
-              SELECT detail->>'from' AS stage, CASE WHEN detail->>'to' = 'cancelled' THEN 'cancel'
-                  WHEN detail->>'to' = 'development' AND detail->>'from' <> 'architecture' THEN 'roll_back'
-                  ELSE 'forward' END AS result,
-                extract(epoch FROM at - lag(at) OVER (PARTITION BY task_id ORDER BY id))::float AS seconds
-              FROM events WHERE kind IN ('task.created', 'stage.committed'))
-            SELECT stage, result, width_bucket(seconds, CAST(:bounds AS float[])) AS bucket, count(*) AS n,
-              sum(seconds) AS total
-            FROM left_stage WHERE stage IS NOT NULL AND seconds IS NOT NULL GROUP BY 1, 2, 3"""
-        ),
-        {"bounds": [float(one) for one in BUCKETS_S]},
-    )
-    found: dict[tuple[str, str], tuple[list[int], float]] = {}
-    for row in rows:
-        counts, total = found.get((row.stage, row.result), ([0] * (len(BUCKETS_S) + 1), 0.0))
-        counts[row.bucket] += row.n
-        found[row.stage, row.result] = (counts, total + row.total)
-    return Durations({key: (tuple(counts), sum(counts), total) for key, (counts, total) in found.items()})
+    return durations(counters.read(connection))

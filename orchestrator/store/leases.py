@@ -69,7 +69,8 @@ def lock_task(connection: Connection, task_id: int) -> Row[tuple[object, ...]]:
     """Lock the one row that guards the task and read its fences. Raises NoResultFound for an unknown id."""
     return connection.execute(
         text(
-            """SELECT id, work_item, project, stage, stage_seq, lease_epoch, round, stop_requested_at
+            """SELECT id, work_item, project, stage, stage_seq, lease_epoch, round, stop_requested_at,
+              extract(epoch FROM clock_timestamp() - stage_entered_at)::float AS stage_s
             FROM tasks WHERE id = :id FOR UPDATE"""
         ),
         {"id": task_id},

@@ -15,7 +15,7 @@ from orchestrator.domain.ownership import Committed, HeldLease, LostRace
 from orchestrator.domain.stages import SERIAL_STAGES, TERMINAL, Stage
 from orchestrator.domain.views import JobStatus, Outcome
 from orchestrator.failpoints import hit
-from orchestrator.store import counters, jobs, leases
+from orchestrator.store import counters, jobs, leases, stage_durations
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,7 @@ def commit_stage_cas(connection: Connection, held: HeldLease, step: StageCommit)
     if step.next_job is not None:
         jobs.queue(connection, held.task_id, step.target, step.seq + 1, 0, step.next_job.evidence)
     leases.release(connection, held)
+    stage_durations.count(connection, step.expected, step.target, task.stage_s)
     return Committed()
 
 

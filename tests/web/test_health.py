@@ -9,7 +9,8 @@ from flask.testing import FlaskClient
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import text
 
-from orchestrator.store import counters, switches, ticks
+from orchestrator.domain.stages import Stage
+from orchestrator.store import counters, stage_durations, switches, ticks
 from orchestrator.store.database import Store
 from tests.web.conftest import start_task
 from tests.web.test_api import _take
@@ -127,23 +128,15 @@ def test_metrics_count_rows(api: FlaskClient, store: Store) -> None:
 
 def test_stage_durations_are_counted_by_how_the_stage_was_left(api: FlaskClient, store: Store) -> None:
     steps = [
-        ("task.created", {"to": "analysis"}, 0),
-        ("stage.committed", {"from": "analysis", "to": "architecture"}, 20),
-        ("stage.committed", {"from": "architecture", "to": "development"}, 25),
-        ("stage.committed", {"from": "development", "to": "review"}, 125),
-        ("stage.committed", {"from": "review", "to": "development"}, 130),
-        ("stage.committed", {"from": "development", "to": "cancelled"}, 200_000),
+        (Stage.ANALYSIS, Stage.ARCHITECTURE, 20),
+        (Stage.ARCHITECTURE, Stage.DEVELOPMENT, 5),
+        (Stage.DEVELOPMENT, Stage.REVIEW, 100),
+        (Stage.REVIEW, Stage.DEVELOPMENT, 5.5),
+        (Stage.DEVELOPMENT, Stage.CANCELLED, 200_000),
     ]
     with store.transaction() as connection:
-        for kind, detail, at in steps:
-            connection.execute(
-                text(
-                    """INSERT INTO events (task_id, kind, detail, at)
-                    SELECT 1, :k, jsonb_object_agg(k, v), timestamptz '2026-01-01' + make_interval(secs => :s)
-                    FROM unnest(CAST(:names AS text[]), CAST(:values AS text[])) AS pairs(k, v)"""
-                ),
-                {"k": kind, "s": at, "names": list(detail), "values": list(detail.values())},
-            )
+        for step in steps:
+            stage_durations.count(connection, *step)
     found = _samples(api)
     name = "orch_stage_duration_seconds"
     assert found[f"{name}_count", ("forward", "analysis")] == 1
