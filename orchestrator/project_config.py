@@ -209,6 +209,7 @@ _REPOSITORY: Final = Rules(
         (RepositoryConfig, "test"): "Words of the command that tests a checkout; no shell is used.",
         (RepositoryConfig, "deploys"): "How staging and production are deployed and observed.",
         (DeploySpec, "health_url"): "Answers JSON with `version` (the SHA), and 2xx when healthy.",
+        (GateConfig, "removable_tests"): "Tests that a change may remove or empty: a path or path::name, or a glob.",
         (GateConfig, "coverage_report"): "Path of the Cobertura XML that the test command writes.",
     },
     # Without it nothing could be re-tested, and a merge rests on that.

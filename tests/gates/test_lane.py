@@ -389,3 +389,32 @@ def built(store: Store | None, recipe_digest: str) -> None:
     with store.transaction() as connection:
         statement = "INSERT INTO images (project, tag, recipe_digest) VALUES (:p, 'tag-1', :d)"
         connection.execute(text(statement), {"p": PROJECT, "d": recipe_digest})
+
+
+@pytest.mark.parametrize(
+    ("allowed", "outcome"),
+    [
+        ("tests/test_app.py::test_b", GateOutcome.PASS),
+        ("tests/*.py", GateOutcome.PASS),
+        ("tests/test_app.py::test_*", GateOutcome.PASS),
+        ("tests/test_app.py::test_a", GateOutcome.FAIL),
+        ("tests/test_other.py", GateOutcome.FAIL),
+    ],
+)
+def test_a_test_that_the_base_branch_names_may_go_and_is_still_named(
+    scene: Scene, allowed: str, outcome: GateOutcome
+) -> None:
+    scene.configure(gates=GateConfig(removable_tests=(allowed,)))
+    found, evidence = diluted(scene, rewrite(TESTS[TESTS.index("def test_b") :], ""))
+    assert (found, "tests/test_app.py: test_b: removed" in evidence) == (outcome, True), evidence
+
+
+def test_a_file_that_may_go_must_parse_as_long_as_it_stays(scene: Scene) -> None:
+    scene.configure(gates=GateConfig(removable_tests=("tests/**",)))
+    assert diluted(scene, rewrite("def test_a():", "def test_a(:"))[0] is GateOutcome.FAIL
+
+
+def test_a_file_of_another_language_may_go_where_the_base_branch_names_it(scene: Scene) -> None:
+    scene.configure(gates=GateConfig(removable_tests=("tests/app.test.ts",)))
+    change: Change = lambda scene: scene.head({}, removed=["tests/app.test.ts"])  # noqa: E731  # as the table above
+    assert diluted(scene, change, {"tests/app.test.ts": "it()\n" * 10})[0] is GateOutcome.PASS
