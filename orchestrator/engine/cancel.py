@@ -7,21 +7,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from orchestrator.domain.errors import LostRaceError, OrchestratorError
-from orchestrator.domain.ownership import LostRace, is_alive
+from orchestrator.domain.errors import LostRaceError
+from orchestrator.domain.ownership import LostRace
 from orchestrator.domain.stages import EffectKind, Stage, cancel_edge
 from orchestrator.domain.views import DeploymentStatus, JobStatus, TaskView
 from orchestrator.engine import effects
 from orchestrator.engine.advance import Step
 from orchestrator.engine.effects import EffectRefused, Scene
 from orchestrator.engine.region import Region
+from orchestrator.engine.stopping import StopDeferred, end_run
 from orchestrator.failpoints import hit
-from orchestrator.store import deployments, events, jobs, stage_commits, tasks
+from orchestrator.store import deployments, events, stage_commits, tasks
 from orchestrator.store.stage_commits import StageCommit
-
-
-class StopDeferred(OrchestratorError):  # noqa: N818  # no fault: the STOP waits, and says for what
-    """The STOP cannot go on yet; the message says what it waits for."""
 
 
 def cancel(region: Region, view: TaskView) -> Step:
@@ -58,28 +55,9 @@ def _end_agent(region: Region, view: TaskView) -> None:
         if job.exited_at is None:
             raise StopDeferred(f"its agent on {job.node} is being ended")
         return
-    proof = end_run(region, job.id)
+    proof = end_run(region.engine, job.id)
     with region.engine.store.transaction(region.held.actor) as connection:
         events.record(connection, view.task_id, "stop.killed", {"job": job.id, "proof": proof})
-
-
-def end_run(region: Region, job_id: int) -> list[str]:
-    """Stop the newest run of a job on this node; a line for each process seen dead.
-
-    Raises StopDeferred while its launcher is between the claim and the start: it is alive and will be seen.
-    """
-    engine = region.engine
-    with engine.store.transaction() as connection:
-        run = jobs.newest_run(connection, job_id)
-    if run is None:
-        return []
-    run_dir = engine.runs_dir / run.run_id
-    launcher_lives = run.launcher is not None and is_alive(run.launcher, engine.host)
-    if run.exited_at is None and run.owner is None and engine.agents.owner(run_dir) is None and launcher_lives:
-        raise StopDeferred("its agent is being started at this moment")
-    if not run_dir.exists():
-        return ["no process was ever started"]
-    return list(engine.agents.stop(run_dir, engine.timings.stop_grace_s))
 
 
 def _revoke_requested_deploys(region: Region, scene: Scene) -> None:

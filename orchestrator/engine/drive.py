@@ -18,10 +18,10 @@ from orchestrator.domain.stages import Actor
 from orchestrator.domain.views import TaskView
 from orchestrator.engine import advance, agents, back, cancel, effects
 from orchestrator.engine.advance import Step
-from orchestrator.engine.cancel import StopDeferred
 from orchestrator.engine.context import Engine
 from orchestrator.engine.effects import Scene
 from orchestrator.engine.region import Region, enter
+from orchestrator.engine.stopping import StopDeferred
 from orchestrator.ports import ProjectPorts
 from orchestrator.store import tasks
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -31,13 +31,6 @@ def make_host(request: pytest.FixtureRequest) -> HostMaker:
 @pytest.fixture
 def host(make_host: HostMaker) -> LinuxHost:
     return make_host("here")
-
-
-@pytest.fixture
-def children() -> Iterator[Children]:
-    kept = Children()
-    yield kept
-    kept.end()
 
 
 def owner_of(host: LinuxHost, pid: int) -> Owner:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orchestrator.adapters import procfs
 from orchestrator.domain.ownership import ChildGroup, HeldLease, Owner
 from orchestrator.engine import intake, nodes
 from orchestrator.store import leases
+from tests.engine.owners import acquire, owner_of
 from tests.engine.real_engine import World, make_world
 from tests.processes import Children, is_running, until
 
@@ -21,26 +19,9 @@ def world(tmp_path: Path, database_url: str) -> World:
     return make_world(tmp_path, database_url, 'test: ["true"]\n')
 
 
-@pytest.fixture
-def children() -> Iterator[Children]:
-    children = Children()
-    yield children
-    children.end()
-
-
-def owner_of(world: World, pid: int) -> Owner:
-    seen = procfs.look(pid)
-    assert seen is not None
-    return replace(world.engine.owner(), pid=pid, start_ticks=seen.start_ticks)
-
-
 def held_by(world: World, owner: Owner) -> HeldLease:
     intake.add_item(world.engine, "DEMO", "Add a value", body="HANG", author="ann")
-    task = int(world.rows("SELECT id FROM tasks")[0][0])
-    with world.engine.store.transaction("monitor") as connection:
-        held = leases.acquire(connection, task, leases.Entry("testing", "monitor", owner), world.engine.host)
-    assert isinstance(held, HeldLease)
-    return held
+    return acquire(world, int(world.rows("SELECT id FROM tasks")[0][0]), owner)
 
 
 def incarnation(world: World) -> int:

@@ -2,66 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orchestrator.adapters import procfs
-from orchestrator.domain.ownership import ChildGroup, HeldLease, HeldMergeLane, Owner
+from orchestrator.domain.ownership import ChildGroup, HeldMergeLane
 from orchestrator.domain.stages import Stage
 from orchestrator.engine import intake, reaper
 from orchestrator.ports import Notification
 from orchestrator.store import jobs, leases
-from orchestrator.store.jobs import NewRun
+from tests.engine.owners import acquire, dead, owner_of, running_job
 from tests.engine.real_engine import World, make_world
 from tests.engine.staged import staged
 from tests.processes import Children, is_running
 
 
 @pytest.fixture
-def children() -> Iterator[Children]:
-    children = Children()
-    yield children
-    children.end()
-
-
-@pytest.fixture
 def world(tmp_path: Path, database_url: str) -> World:
     return make_world(tmp_path, database_url, 'test: ["true"]\n')
-
-
-def owner_of(world: World, pid: int) -> Owner:
-    seen = procfs.look(pid)
-    assert seen is not None
-    return replace(world.engine.owner(), pid=pid, start_ticks=seen.start_ticks)
-
-
-def dead(world: World) -> Owner:
-    """This process's pid with older start ticks: the number was given to somebody else."""
-    me = world.engine.owner()
-    return replace(me, start_ticks=me.start_ticks - 1)
-
-
-def running_job(world: World, launcher: Owner, shim: Owner | None = None) -> int:
-    """An item in analysis whose agent was begun by ``launcher``."""
-    intake.add_item(world.engine, "DEMO", "Add a value", author="ann", key="DEMO-1")
-    world.nudges.held.clear()
-    with world.engine.store.transaction() as connection:
-        job = jobs.live(connection)[0]
-        run = NewRun("r1", 0, "command", "here", str(world.engine.runs_dir / "r1"), "", launcher)
-        jobs.begin(connection, job.id, run)
-        if shim is not None:
-            jobs.adopt_run(connection, "r1", shim)
-    return job.id
-
-
-def acquire(world: World, task: int, owner: Owner) -> HeldLease:
-    with world.engine.store.transaction("monitor") as connection:
-        held = leases.acquire(connection, task, leases.Entry("testing", "monitor", owner), world.engine.host)
-    assert isinstance(held, HeldLease)
-    return held
 
 
 def task_of(world: World) -> int:

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from orchestrator.adapters import procfs
 from orchestrator.domain.errors import TransientError
-from orchestrator.domain.ownership import HeldLease, Owner
 from orchestrator.domain.stages import Actor, EffectKind, Stage
 from orchestrator.engine import intake, operator, reconciler
 from orchestrator.engine.drive import DrivenKind, drive
 from orchestrator.ports import TrackerState, WorkItem
 from orchestrator.store import inbox, leases, ledger
 from orchestrator.store.ledger import EffectKey
+from tests.engine.owners import acquire, dead, owner_of
 from tests.engine.real_engine import World, make_world
 from tests.engine.staged import Drives, staged
 from tests.processes import Children
@@ -28,29 +26,10 @@ def world(tmp_path: Path, database_url: str) -> World:
     return make_world(tmp_path, database_url, 'test: ["true"]\n')
 
 
-@pytest.fixture
-def children() -> Iterator[Children]:
-    children = Children()
-    yield children
-    children.end()
-
-
 def reconcile(world: World) -> dict[str, int]:
     summary = reconciler.reconcile(world.engine)
     assert not summary.failures, summary
     return dict(summary.counts)
-
-
-def acquire(world: World, task: int, owner: Owner) -> HeldLease:
-    with world.engine.store.transaction("monitor") as connection:
-        held = leases.acquire(connection, task, leases.Entry("testing", "monitor", owner), world.engine.host)
-    assert isinstance(held, HeldLease)
-    return held
-
-
-def dead(world: World) -> Owner:
-    me = world.engine.owner()
-    return replace(me, start_ticks=me.start_ticks - 1)
 
 
 def drives_of(world: World) -> list[tuple[object, ...]]:
@@ -80,9 +59,7 @@ def test_a_task_that_waits_is_not_nudged_and_its_reasons_are_kept(world: World) 
 
 def test_a_live_owner_is_deferred_to_and_a_dead_one_is_not(world: World, children: Children) -> None:
     task, child = added(world), children.start()
-    seen = procfs.look(child.pid)
-    assert seen is not None
-    acquire(world, task, replace(world.engine.owner(), pid=child.pid, start_ticks=seen.start_ticks))
+    acquire(world, task, owner_of(world, child.pid))
     assert reconcile(world)["deferred"] == 1
     assert not drives_of(world)
     assert world.rows("SELECT value FROM counters WHERE label = 'reconciler'")[0][0] == 1

@@ -12,9 +12,10 @@ from orchestrator.engine import intake, operator, stopping
 from orchestrator.engine.drive import DrivenKind, drive
 from orchestrator.ports import PullRequestState, TrackerState
 from orchestrator.store import jobs
+from tests.engine.owners import owner_of, running_job
 from tests.engine.real_engine import World, make_world
 from tests.engine.staged import Drives, Staged, reached, said, staged
-from tests.processes import is_running
+from tests.processes import Children, is_running
 
 FAST = 'test: ["true"]\n'
 WITH_PULL_REQUEST = (Stage.REVIEW, Stage.TESTING, Stage.DEPLOY_STAGING, Stage.DEPLOY)
@@ -141,3 +142,20 @@ def test_a_node_is_not_told_to_end_an_agent_of_a_task_without_a_stop(world: Worl
     with world.engine.store.transaction() as connection:
         job = jobs.get(connection, task.job_id)
     assert job is not None and job.exit_code == 0
+
+
+def test_a_node_that_is_asked_to_end_an_agent_about_to_start_waits_for_it(world: World, children: Children) -> None:
+    """An exit written now would let the STOP go on, and the agent would begin its work after it."""
+    launcher = children.start()
+    job = running_job(world, owner_of(world, launcher.pid))
+    operator.stop(world.engine, "DEMO-1", "ann")
+    world.nudges.held.clear()
+    stopping.stop_agent(world.engine, job)
+    assert world.rows("SELECT 1 FROM agent_runs WHERE exited_at IS NOT NULL") == []
+    assert world.rows("SELECT 1 FROM events WHERE kind = 'stop.killed'") == []
+    launcher.kill()
+    launcher.wait()
+    stopping.stop_agent(world.engine, job)
+    assert world.rows("SELECT exit_reason FROM agent_runs") == [("stopped",)]
+    [proof] = world.rows("SELECT detail->'proof' FROM events WHERE kind = 'stop.killed'")
+    assert proof[0] == ["no process was ever started"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -20,13 +19,6 @@ from tests.store.heart import Heart, at_once
 @pytest.fixture
 def heart(engine: Engine) -> Heart:
     return Heart(engine)
-
-
-@pytest.fixture
-def children() -> Iterator[Children]:
-    children = Children()
-    yield children
-    children.end()
 
 
 def lease(heart: Heart, task: int) -> Lease:
