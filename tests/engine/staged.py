@@ -74,6 +74,19 @@ def push_change(world: World, tmp_path: Path, item: str) -> str:
     return git(clone, "rev-parse", "HEAD")
 
 
+def push_to_base(world: World, tmp_path: Path, name: str, content: str) -> str:
+    """A person puts a file on the base branch; the tip after it."""
+    clone = tmp_path / "person"
+    if not clone.exists():
+        git(tmp_path, "clone", "-q", str(world.repository), str(clone))
+    git(clone, "pull", "-q", "--ff-only", "origin", "main")
+    (clone / name).write_text(content)
+    git(clone, "add", "-A")
+    git(clone, "commit", "-q", "-m", f"Write {name}")
+    git(clone, "push", "-q", "origin", "HEAD:main")
+    return git(clone, "rev-parse", "HEAD")
+
+
 def _step(world: World, task_id: int, at: Stage, seq: int) -> Stage:
     edge = forward_edge(at)
     assert edge is not None
