@@ -18,6 +18,7 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -28,6 +29,7 @@ import sqlalchemy
 from psycopg import sql
 
 from orchestrator.embedded import EmbeddedStores, Places, places
+from orchestrator.store.database import Store
 
 _PREFIX = "orch-tests-"
 _TEMPLATE = "orch_template"
@@ -191,14 +193,35 @@ def _load_schema(url: str) -> None:
     engine.dispose()
 
 
+@contextmanager
+def _clone(server: PostgresServer, template: str) -> Iterator[str]:
+    name = f"t_{uuid.uuid4().hex[:16]}"
+    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
+    server.run_sql(create.format(sql.Identifier(name), sql.Identifier(template)))
+    yield server.url(name)
+    server.run_sql(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
 @pytest.fixture
 def database_url(postgres_server: PostgresServer, template_database: str) -> Iterator[str]:
     """SQLAlchemy URL of a database of this test's own, with the schema; dropped afterwards."""
-    name = f"t_{uuid.uuid4().hex[:16]}"
-    create = sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy")
-    postgres_server.run_sql(create.format(sql.Identifier(name), sql.Identifier(template_database)))
-    yield postgres_server.url(name)
-    postgres_server.run_sql(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+    with _clone(postgres_server, template_database) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_database_url(postgres_server: PostgresServer, template_database: str) -> Iterator[str]:
+    """URL of one database for the tests of a module: for many tests that each look at little."""
+    with _clone(postgres_server, template_database) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def shared_store(module_database_url: str) -> Iterator[Store]:
+    """The module's database: what tests keep in it is told apart by ``project``, so none sees another's rows."""
+    engine = sqlalchemy.create_engine(module_database_url, pool_size=4, max_overflow=20)
+    yield Store(engine)
+    engine.dispose()
 
 
 @pytest.fixture

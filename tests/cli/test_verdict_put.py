@@ -17,21 +17,11 @@ from orchestrator.cli import verdict as cli
 from orchestrator.domain.errors import PermanentError
 from orchestrator.domain.verdicts import MAX_BYTES, InvalidVerdict, Verdict, VerdictKind
 from orchestrator.ports import VerdictFiles
-
-RUN = "run-1"
+from tests.verdict_documents import RUN, document
 
 
 def verdict(**changes: Any) -> bytes:
-    plain: dict[str, Any] = {
-        "schema": "verdict/1",
-        "run_id": RUN,
-        "verdict": "pass",
-        "summary": "s",
-        "findings": [],
-        "artifacts": [],
-        "blocked_on": None,
-    }
-    return json.dumps({**plain, **changes}).encode()
+    return json.dumps(document(**changes)).encode()
 
 
 def artifact(path: str) -> dict[str, str]:

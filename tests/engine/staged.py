@@ -18,6 +18,7 @@ from orchestrator.store.jobs import NewRun, Settlement
 from orchestrator.store.stage_commits import NextJob, StageCommit
 from tests.engine.real_engine import World, git
 from tests.processes import until
+from tests.verdict_documents import document
 
 PROGRAM = Path(__file__).parent / "drive_process.py"
 ROOT = Path(__file__).parents[2]
@@ -111,15 +112,7 @@ def settled_job(world: World, task_id: int, head: str) -> int | None:
         run = NewRun(run_id, 0, "command", engine.host.node, str(engine.runs_dir / run_id), "", engine.owner())
         assert isinstance(jobs.begin(connection, job.id, run), Committed)
         jobs.record_exit(connection, run_id, exit_code=0, signal=None, reason="exited", last_turn=True)
-        verdict: dict[str, object] = {
-            "schema": "verdict/1",
-            "run_id": run_id,
-            "verdict": "pass",
-            "summary": f"{job.stage} is done",
-            "findings": [],
-            "artifacts": [],
-            "blocked_on": None,
-        }
+        verdict = document(run_id=run_id, summary=f"{job.stage} is done")
         assert isinstance(jobs.settle(connection, job.id, Settlement(Outcome.VERDICT, verdict, head)), Committed)
     return job.id
 

@@ -14,11 +14,8 @@ from orchestrator.adapters.children import LeasedChildren
 from orchestrator.adapters.git import GitWorkspaces
 from orchestrator.adapters.host import this_host
 from orchestrator.domain.configuration import (
-    Approval,
     DeploySpec,
     GateConfig,
-    Limits,
-    OnDeployFailure,
     ProjectConfig,
     RepositoryConfig,
 )
@@ -33,8 +30,6 @@ from orchestrator.domain.views import (
     JobStatus,
     JobView,
     Outcome,
-    Policy,
-    TaskView,
 )
 from orchestrator.gates import QG_CHECKS, GateContext
 from orchestrator.ports import (
@@ -52,6 +47,7 @@ from orchestrator.ports import (
     WorkItem,
 )
 from orchestrator.store.database import Store
+from tests.task_views import EMPTY_VIEW
 
 NOW = datetime(2025, 1, 1, tzinfo=UTC)
 ITEM, PROJECT, BRANCH = "D-1", "D", "orch/d-1"
@@ -140,45 +136,6 @@ def deployment(environment: str, sha: str, status: DeploymentStatus, detail: str
     return DeploymentView(1, environment, 1, sha, status, None, None, detail)
 
 
-EMPTY_VIEW = TaskView(
-    task_id=1,
-    work_item=ITEM,
-    project=PROJECT,
-    title="t",
-    stage=Stage.DEVELOPMENT,
-    stage_seq=1,
-    lease_epoch=1,
-    round=0,
-    generation=0,
-    priority=0,
-    created_at=NOW,
-    facts_at=NOW,
-    branch=BRANCH,
-    head_sha=None,
-    pull_request=None,
-    merged_sha=None,
-    stop=None,
-    stop_enabled=True,
-    stop_acknowledged=False,
-    parked=None,
-    paused=(),
-    panic=False,
-    approved_by=None,
-    rejected=None,
-    blocked_by=(),
-    serial_load=0,
-    project_runs=0,
-    counted_attempts=0,
-    roll_backs=0,
-    retry_not_before=None,
-    job=None,
-    gate_results=(),
-    effects=(),
-    deployments=(),
-    policy=Policy(Approval.NONE, OnDeployFailure.PARK, 1, Limits(), frozenset()),
-)
-
-
 class Scene:
     """One task in one repository. ``base`` and ``head`` commit files and push them; ``judge`` asks a gate."""
 
@@ -192,7 +149,7 @@ class Scene:
         self.children = LeasedChildren(this_host("n"), lambda _group: True, environment)
         self.config = ProjectConfig(PROJECT, str(remote))
         self.repository = RepositoryConfig("digest")
-        self.view = EMPTY_VIEW
+        self.view = replace(EMPTY_VIEW, branch=BRANCH)
         self.base_sha = ""
         self.candidate: MergeCandidate | None = None
         self.conflict: MergeConflict | None = None

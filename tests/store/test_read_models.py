@@ -7,14 +7,14 @@ import json
 import pytest
 from sqlalchemy import Engine, text
 
-from orchestrator.adapters.host import LinuxHost
-from orchestrator.domain.ownership import HeldLease, Owner
-from orchestrator.domain.stages import Actor, EffectKind, Stage
-from orchestrator.store import counters, jobs, leases, ledger, read_models, stage_commits, switches, tasks, ticks
+from orchestrator.domain.ownership import Owner
+from orchestrator.domain.stages import EffectKind, Stage
+from orchestrator.store import counters, jobs, ledger, read_models, stage_commits, switches, tasks, ticks
 from orchestrator.store.database import Store
 from orchestrator.store.jobs import NewRun
 from orchestrator.store.read_models import ItemState
-from orchestrator.store.tasks import NewTask, TaskRef
+from orchestrator.store.tasks import TaskRef
+from tests.rows import QUEUE_KEYS, start_task, take
 
 ME = Owner("n1", "boot-a", 7, 100, 1000)
 
@@ -24,31 +24,14 @@ def store(engine: Engine) -> Store:
     return Store(engine)
 
 
-def start(store: Store, key: str = "D-1", priority: int = 0, blocked_by: tuple[str, ...] = ()) -> TaskRef:
-    new = NewTask(key, "D", f"title of {key}", "body", "ann", priority, blocked_by)
-    with store.transaction(Actor.OPERATOR) as connection:
-        begun = tasks.start(connection, new)
-    assert isinstance(begun, TaskRef)
-    return begun
-
-
-def take(store: Store, task: TaskRef, edge: str = "analysis -> architecture") -> HeldLease:
-    with store.transaction() as connection:
-        held = leases.acquire(
-            connection, task.id, leases.Entry(edge, Actor.PLANE, ME), LinuxHost("n1", lambda owner: False)
-        )
-    assert isinstance(held, HeldLease)
-    return held
-
-
 def states(store: Store) -> dict[str, ItemState]:
     with store.snapshot() as connection:
         return {row.work_item: row.state for row in read_models.board(connection)}
 
 
 def test_the_board_shows_live_items_by_priority_then_age_then_finished_ones(store: Store) -> None:
-    first, _second = start(store, "D-1"), start(store, "D-2")
-    start(store, "D-3", priority=5)
+    first, _second = start_task(store, "D-1"), start_task(store, "D-2")
+    start_task(store, "D-3", priority=5)
     end(store, first)
     with store.snapshot() as connection:
         assert [row.work_item for row in read_models.board(connection)] == ["D-3", "D-2", "D-1"]
@@ -56,7 +39,7 @@ def test_the_board_shows_live_items_by_priority_then_age_then_finished_ones(stor
 
 
 def end(store: Store, task: TaskRef) -> None:
-    held = take(store, task)
+    held = take(store, task, ME)
     step = stage_commits.StageCommit(Stage.ANALYSIS, 0, Stage.CANCELLED)
     with store.transaction() as connection:
         stage_commits.commit_stage_cas(connection, held, step)
@@ -64,12 +47,12 @@ def end(store: Store, task: TaskRef) -> None:
 
 
 def test_each_state_of_an_item_is_told_by_its_word(store: Store) -> None:
-    start(store, "D-1")
-    start(store, "D-2", blocked_by=("D-1",))
-    working, stopping, parked, ended = (start(store, f"D-{n}") for n in (3, 4, 5, 6))
-    take(store, working)
+    start_task(store, "D-1")
+    start_task(store, "D-2", blocked_by=("D-1",))
+    working, stopping, parked, ended = (start_task(store, f"D-{n}") for n in (3, 4, 5, 6))
+    take(store, working, ME)
     end(store, ended)
-    held = take(store, parked)
+    held = take(store, parked, ME)
     with store.transaction() as connection:
         tasks.request_stop(connection, stopping.id, "ann")
         at = tasks.SameStage(Stage.ANALYSIS, 0)
@@ -85,8 +68,8 @@ def test_each_state_of_an_item_is_told_by_its_word(store: Store) -> None:
 
 
 def test_an_item_started_again_is_one_line_of_the_board(store: Store) -> None:
-    end(store, start(store))
-    start(store)
+    end(store, start_task(store))
+    start_task(store)
     with store.snapshot() as connection:
         rows = read_models.board(connection)
         page = read_models.item(connection, "D-1")
@@ -96,21 +79,21 @@ def test_an_item_started_again_is_one_line_of_the_board(store: Store) -> None:
 
 
 def test_reasons_older_than_the_owner_inside_are_not_shown_as_why_it_waits(store: Store) -> None:
-    task = start(store)
+    task = start_task(store)
     with store.transaction() as connection:
         tasks.store_reasons(connection, task.id, ["everything is paused"], None)
-    take(store, task)
+    take(store, task, ME)
     with store.snapshot() as connection:
         assert read_models.board(connection)[0].reasons == ("plane is inside analysis -> architecture",)
 
 
 def test_an_item_page_holds_runs_gates_effects_and_lease_and_is_plain_json(store: Store) -> None:
-    task = start(store)
+    task = start_task(store)
     with store.transaction() as connection:
         job = connection.execute(text("SELECT id FROM jobs")).scalar_one()
         jobs.begin(connection, job, NewRun("r1", 0, "command", "n1", "/runs/r1", "", ME))
         jobs.adopt_run(connection, "r1", ME)
-    held = take(store, task)
+    held = take(store, task, ME)
     with store.transaction() as connection:
         key = ledger.EffectKey(0, EffectKind.TRACKER_COMMENT, "D-1")
         ledger.claim_if_epoch_holds(connection, held, key, {"marker": "m"})
@@ -135,29 +118,14 @@ def test_an_unknown_item_has_no_page(store: Store) -> None:
 
 
 def test_the_queue_has_exactly_the_keys_of_the_contract(store: Store) -> None:
-    task = start(store)
-    take(store, task)
+    task = start_task(store)
+    take(store, task, ME)
     with store.transaction() as connection:
         ticks.record(connection, "reap", ok=True, note="nothing to do")
         counters.add(connection, "reaps_total", "1")
         switches.throw(connection, "pause", "*", "ann", "holiday")
     with store.snapshot() as connection:
         found = read_models.queue(connection, {"ORCH_REAPER_ENABLED": True})
-    assert list(found) == [
-        "stages",
-        "jobs",
-        "agents",
-        "reaper",
-        "reconciler",
-        "transition_lease",
-        "merge_lane",
-        "stop",
-        "deploys",
-        "inbox",
-        "nodes",
-        "switches",
-        "finalizer_defers_total",
-        "finalizer_owned",
-    ]
+    assert list(found) == QUEUE_KEYS
     assert (found["stages"], found["jobs"]) == ({"analysis": 1}, {"queued": 1})
     assert json.loads(json.dumps(read_models.plain(found)))["reaper"]["reaps"] == {"1": 1}

@@ -36,8 +36,8 @@ from orchestrator.domain.views import (
     Parked,
     Policy,
     StopRequest,
-    TaskView,
 )
+from tests.task_views import EMPTY_VIEW
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(minutes=1), NOW - timedelta(minutes=1)
@@ -81,41 +81,16 @@ def settled(outcome: Outcome, found: Verdict | None = None) -> JobView:
 PASSED = settled(Outcome.VERDICT, verdict())
 SENT_BACK = settled(Outcome.VERDICT, verdict(VerdictKind.NEEDS_CHANGES))
 
-BASE = TaskView(
-    task_id=1,
-    work_item="D-1",
-    project="D",
-    title="t",
+BASE = replace(
+    EMPTY_VIEW,
     stage=Stage.REVIEW,
     stage_seq=VISIT,
     lease_epoch=9,
-    round=0,
-    generation=0,
-    priority=0,
     created_at=EARLIER,
     facts_at=EARLIER,
-    branch="orch/D-1",
     head_sha="a" * 40,
     pull_request=1,
-    merged_sha=None,
-    stop=None,
-    stop_acknowledged=False,
-    stop_enabled=True,
-    parked=None,
-    paused=(),
-    panic=False,
-    approved_by=None,
-    rejected=None,
-    blocked_by=(),
-    serial_load=0,
-    project_runs=0,
-    counted_attempts=0,
-    roll_backs=0,
-    retry_not_before=None,
     job=QUEUED,
-    gate_results=(),
-    effects=(),
-    deployments=(),
     policy=POLICY,
 )
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.domain.verdicts import MAX_BYTES, InvalidVerdict, Severity, Verdict, VerdictKind, parse
-
-RUN = "run-1"
+from tests.verdict_documents import RUN, document
 
 
 def finding(**changes: object) -> dict[str, object]:
@@ -20,19 +18,6 @@ def finding(**changes: object) -> dict[str, object]:
 
 def artifact(**changes: object) -> dict[str, object]:
     return {"path": "docs/a.md", "kind": "document", "description": "d", **changes}
-
-
-def document(**changes: object) -> dict[str, Any]:
-    plain: dict[str, Any] = {
-        "schema": "verdict/1",
-        "run_id": RUN,
-        "verdict": "pass",
-        "summary": "s",
-        "findings": [],
-        "artifacts": [],
-        "blocked_on": None,
-    }
-    return {**plain, **changes}
 
 
 def errors_of(what: object) -> list[str]:

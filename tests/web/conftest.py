@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -11,18 +10,13 @@ import pytest
 import sqlalchemy
 from flask import Flask
 from flask.testing import FlaskClient
-from psycopg import sql
 
 from orchestrator import bootstrap
-from orchestrator.domain.stages import Actor
 from orchestrator.project_config import example_operator_config
 from orchestrator.secret import Secret
 from orchestrator.settings import Settings, load_settings
-from orchestrator.store import tasks
 from orchestrator.store.database import Store
 from orchestrator.store.schema import metadata
-from orchestrator.store.tasks import NewTask, TaskRef
-from tests.fixtures_stores import PostgresServer
 from web import create_app
 
 TOKEN = "a-token-of-tests"
@@ -33,14 +27,9 @@ NO_BROKER = "redis+socket:///nowhere/valkey.sock?virtual_host=0"
 
 
 @pytest.fixture(scope="module")
-def database_url(postgres_server: PostgresServer, template_database: str) -> Iterator[str]:
-    """One database a module, emptied between tests: these tests are many and each looks at little."""
-    name = sql.Identifier(f"web_{uuid.uuid4().hex[:12]}")
-    postgres_server.run_sql(
-        sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY file_copy").format(name, sql.Identifier(template_database))
-    )
-    yield postgres_server.url(name.as_string().strip('"'))
-    postgres_server.run_sql(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(name))
+def database_url(module_database_url: str) -> str:
+    """One database a module, emptied between tests."""
+    return module_database_url
 
 
 @pytest.fixture(autouse=True)
@@ -129,10 +118,3 @@ def person(app: Flask) -> FlaskClient:
 @pytest.fixture
 def store(engine: sqlalchemy.Engine) -> Store:
     return Store(engine)
-
-
-def start_task(store: Store, key: str = "D-1", title: str = "a title", body: str = "") -> TaskRef:
-    with store.transaction(Actor.OPERATOR) as connection:
-        begun = tasks.start(connection, NewTask(key, "D", title, body, "ann", 0, ()))
-    assert isinstance(begun, TaskRef)
-    return begun

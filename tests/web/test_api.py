@@ -11,27 +11,9 @@ from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 from sqlalchemy import text
 
-from orchestrator.adapters.host import LinuxHost
-from orchestrator.domain.ownership import HeldLease
-from orchestrator.domain.stages import Actor, Stage
-from orchestrator.store import leases, tasks
+from orchestrator.store import leases
 from orchestrator.store.database import Store
-from orchestrator.store.tasks import TaskRef
-from tests.web.conftest import start_task
-
-
-def _park(store: Store, task: TaskRef) -> None:
-    held = _take(store, task)
-    with store.transaction() as connection:
-        tasks.park_if_epoch_holds(connection, held, tasks.SameStage(Stage.ANALYSIS, 0), "no agent")
-
-
-def _take(store: Store, task: TaskRef) -> HeldLease:
-    host = LinuxHost("n1")
-    with store.transaction() as connection:
-        held = leases.acquire(connection, task.id, leases.Entry("x", Actor.OPERATOR, host.myself()), host)
-    assert isinstance(held, HeldLease)
-    return held
+from tests.rows import park, start_task, take
 
 
 def test_an_item_is_added_and_starts_at_once(api: FlaskClient, store: Store) -> None:
@@ -105,7 +87,7 @@ def test_retry_needs_a_parked_item(api: FlaskClient, store: Store) -> None:
     refused = api.post("/api/items/D-1/retry")
     assert refused.status_code == 400
     assert "not parked" in refused.json["error"]["message"]
-    _park(store, task)
+    park(store, task)
     assert api.get("/api/items/D-1").json["row"]["state"] == "parked"
     assert api.post("/api/items/D-1/retry").status_code == 200
     assert api.get("/api/items/D-1").json["row"]["state"] == "waiting"
@@ -135,7 +117,7 @@ def test_events_are_read_on_from_where_one_was(api: FlaskClient, store: Store) -
 
 
 def test_a_held_lease_is_released_once_and_with_who(api: FlaskClient, store: Store) -> None:
-    held = _take(store, start_task(store))
+    held = take(store, start_task(store))
     assert api.post("/transition-lease/release?work_item=D-1&by=ann").status_code == 200
     again = api.post("/transition-lease/release?work_item=D-1")
     assert (again.status_code, again.json["error"]["code"]) == (409, "changed_under_you")

@@ -13,7 +13,8 @@ from orchestrator.domain.errors import ConfigurationError
 from orchestrator.secret import Secret
 from orchestrator.settings import Settings
 from orchestrator.store.database import Store
-from tests.web.conftest import BEARER, FROM_OWN_PAGE, TOKEN, start_task
+from tests.rows import start_task
+from tests.web.conftest import BEARER, FROM_OWN_PAGE, TOKEN
 from web import create_app
 from web.auth import COOKIE, OPEN
 

@@ -11,7 +11,8 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from orchestrator.store.database import Store
-from tests.web.conftest import TOKEN, start_task
+from tests.rows import start_task
+from tests.web.conftest import TOKEN
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [

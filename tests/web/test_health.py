@@ -12,25 +12,8 @@ from sqlalchemy import text
 from orchestrator.domain.stages import Stage
 from orchestrator.store import counters, stage_durations, switches, ticks
 from orchestrator.store.database import Store
-from tests.web.conftest import start_task
-from tests.web.test_api import _take
+from tests.rows import QUEUE_KEYS, start_task, take
 
-QUEUE = [
-    "stages",
-    "jobs",
-    "agents",
-    "reaper",
-    "reconciler",
-    "transition_lease",
-    "merge_lane",
-    "stop",
-    "deploys",
-    "inbox",
-    "nodes",
-    "switches",
-    "finalizer_defers_total",
-    "finalizer_owned",
-]
 METRICS = {
     "orch_items",
     "orch_oldest_item_seconds",
@@ -65,10 +48,10 @@ def _samples(client: FlaskClient) -> dict[tuple[str, tuple[str, ...]], float]:
 
 
 def test_the_queue_has_the_keys_of_the_contract(api: FlaskClient, store: Store) -> None:
-    _take(store, start_task(store))
+    take(store, start_task(store))
     found = api.get("/queue").json
     assert found is not None
-    assert list(found) == QUEUE
+    assert list(found) == QUEUE_KEYS
     assert found["transition_lease"][0]["work_item"] == "D-1"
     assert found["switches"]["settings"]["transition_lease_enabled"] is True
 
@@ -110,7 +93,7 @@ def test_metrics_have_every_name_of_the_contract(api: FlaskClient) -> None:
 def test_metrics_count_rows(api: FlaskClient, store: Store) -> None:
     task = start_task(store)
     start_task(store, "D-2")
-    _take(store, task)
+    take(store, task)
     with store.transaction() as connection:
         counters.add(connection, "reaps_total", "1", by=3)
         switches.throw(connection, "pause", "D", "ann", "")

@@ -17,8 +17,8 @@ from orchestrator.domain.stages import EffectKind, Stage
 from orchestrator.domain.views import GateOutcome, GateResult
 from orchestrator.store import deployments, gate_results, ledger, read_models, stage_commits, switches, tasks, ticks
 from orchestrator.store.database import Store
-from tests.web.conftest import FROM_OWN_PAGE, start_task
-from tests.web.test_api import _park, _take
+from tests.rows import park, start_task, take
+from tests.web.conftest import FROM_OWN_PAGE
 from web import live
 from web.pages import span
 
@@ -41,7 +41,7 @@ class _Tags(HTMLParser):
 def _fill(store: Store, words: str) -> None:
     """One item with every kind of row, each text of it chosen by others."""
     task = start_task(store, title=words, body=words)
-    held = _take(store, task)
+    held = take(store, task)
     with store.transaction() as connection:
         result = GateResult(GateOutcome.FAIL, words * 10, head_sha="a" * 40)
         gate_results.record_if_epoch_holds(connection, held, "check_x", result, gate_results.Judged(0, 0, 1.0))
@@ -139,7 +139,7 @@ def test_an_empty_board_says_how_to_begin(person: FlaskClient) -> None:
 
 def test_forms_work_without_scripts_and_record_who(person: FlaskClient, store: Store) -> None:
     task = start_task(store)
-    _park(store, task)
+    park(store, task)
     done = person.post("/items/D-1/retry", headers=FROM_OWN_PAGE)
     assert (done.status_code, done.headers["Location"]) == (303, "/items/D-1")
     assert person.post("/items/D-1/reject", data={"why": "slow"}, headers=FROM_OWN_PAGE).status_code == 303
@@ -165,7 +165,7 @@ def test_a_form_that_cannot_be_done_answers_with_a_page(person: FlaskClient, sto
 
 def test_an_ended_item_offers_nothing_to_ask_for(person: FlaskClient, store: Store) -> None:
     task = start_task(store)
-    held = _take(store, task)
+    held = take(store, task)
     with store.transaction() as connection:
         stage_commits.commit_stage_cas(connection, held, stage_commits.StageCommit(Stage.ANALYSIS, 0, Stage.CANCELLED))
         tasks.acknowledge_stop(connection, task.id)
