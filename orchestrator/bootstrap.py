@@ -23,6 +23,7 @@ from orchestrator.adapters.host import LinuxHost
 from orchestrator.adapters.notifiers.log import LogNotifier
 from orchestrator.adapters.notifiers.telegram import TelegramNotifier
 from orchestrator.adapters.trackers.local import LocalTracker
+from orchestrator.adapters.trackers.plane import PlaneClient, PlaneTracker
 from orchestrator.domain.configuration import OperatorConfig, ProjectConfig
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.domain.ownership import ChildGroup, Owner
@@ -197,9 +198,20 @@ def build_tracker(settings: Settings, store: Store, config: ProjectConfig) -> Tr
     """The tracker that ``config.tracker`` names. Raises ConfigurationError for one that does not exist."""
     if config.tracker == "local":
         return LocalTracker(store, config.key)
+    if config.tracker == "plane":
+        return PlaneTracker(build_plane_client(settings, config), config)
     made = _plugin("trackers", config.tracker)(settings, store, config)
     assert isinstance(made, object)
     return made  # type: ignore[return-value]  # a plugin is trusted to keep the port's contract
+
+
+def build_plane_client(settings: Settings, config: ProjectConfig) -> PlaneClient:
+    """The client of the project's workspace. Raises ConfigurationError when its settings are missing."""
+    if settings.plane_url is None or settings.plane_api_key is None:
+        raise ConfigurationError(
+            f"project {config.key}: tracker plane needs ORCH_PLANE_URL and ORCH_PLANE_API_KEY", remedy="set both"
+        )
+    return PlaneClient(settings.plane_url, settings.plane_api_key, config.plane.workspace)
 
 
 def build_forge(settings: Settings, store: Store, config: ProjectConfig) -> Forge:

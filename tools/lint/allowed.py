@@ -59,6 +59,7 @@ VENDOR_PLACES: Final = {
     "orchestrator/gates/secret_scan.py": "names whose token it found; the pattern is what the issuer writes into it",
     "orchestrator/cli/init.py": "writes a commented configuration",
     "orchestrator/cli/doctor.py": "checks each vendor's token and says the mend",
+    "orchestrator/demo/": "stands in for each vendor's server, and says for which",
     "web/webhooks.py": "names of routes",
 }
 
