@@ -26,7 +26,7 @@ from orchestrator.domain.stages import EDGES, START_GATES, EffectKind
 _GATES: Final = sorted({*START_GATES, *(gate for edge in EDGES for gate in edge.gates)})
 POINTS: Final = frozenset(
     {
-        "lease.acquired",
+        *(f"lease.{moment}" for moment in ("wanted", "acquired", "released")),
         "stage.before_commit",
         "stage.after_commit",
         "inbox.committed",

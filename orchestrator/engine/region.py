@@ -56,6 +56,7 @@ def enter(
     ``closing``: STOP itself, the only one that may enter while a STOP request stands.
     """
     entry = leases.Entry(edge, actor, engine.owner(), closing, engine.lease_is_enforced(view.project))
+    hit("lease.wanted")
     with _presence(view.task_id, entry.owner) as alone:
         held = _acquire(engine, view.task_id, entry, alone=alone)
         if isinstance(held, Busy):
@@ -67,6 +68,7 @@ def enter(
             yield Region(engine, held, ports, engine.children(lambda group: _announce(engine, held, group)))
         finally:
             _give_back(engine, held)
+        hit("lease.released")
 
 
 @contextmanager
