@@ -12,11 +12,11 @@ from pathlib import Path
 from orchestrator.demo.place import Place
 from orchestrator.demo.project import git
 from orchestrator.demo.story import PROJECT
-from orchestrator.demo.watch import TrackerWatch
+from orchestrator.demo.trackers import DemoTracker
 from orchestrator.domain.lane_merges import TRAILER
 from orchestrator.engine.context import Engine
 from orchestrator.ports import Observation, PullRequest
-from orchestrator.store import coverage, local_tracker
+from orchestrator.store import coverage
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,11 @@ class Outside:
     production: Observation
 
 
-def look(place: Place, engine: Engine, watch: TrackerWatch, items: Sequence[str], branches: Sequence[str]) -> Outside:
+def look(place: Place, engine: Engine, tracker: DemoTracker, items: Sequence[str], branches: Sequence[str]) -> Outside:
     """Read it all now. ``branches``: every branch that the ledger speaks of."""
     ports, environment = engine.project(PROJECT), place.environment
     with engine.store.transaction() as connection:
         reached = coverage.reached(connection, PROJECT, "main")
-        comments = {key: Counter(one.marker for one in local_tracker.comments(connection, key)) for key in items}
     spec = ports.repository.at(ports.workspaces.base_tip()).deploys["production"]
     return Outside(
         merges=_merges(place, environment),
@@ -61,8 +60,8 @@ def look(place: Place, engine: Engine, watch: TrackerWatch, items: Sequence[str]
         images=frozenset(path.stem for path in place.images.glob("[!.]*.tar")),
         deploys=Counter(int(str(line["deployment"])) for line in _lines(place.deploy_log)),
         told=Counter((str(line["title"]), str(line["text"])) for line in _lines(place.notifications)),
-        comments=comments,
-        states={key: watch.entered(key) for key in items},
+        comments={key: tracker.comments(key) for key in items},
+        states={key: tracker.entered(key) for key in items},
         pull_requests={branch: ports.forge.find_pull_requests(branch) for branch in branches},
         worktrees=frozenset(ports.workspaces.worktrees()),
         line_rate=None if reached is None else reached.line_rate,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -123,11 +123,12 @@ def _free_ports(count: int) -> list[int]:
             one.close()
 
 
-def demo_settings(place: Place) -> Settings:
+def demo_settings(place: Place, more: Mapping[str, str] | None = None) -> Settings:
     """Settings of the demo's fleet: embedded stores, short timings, and no token, so that the board just opens
     (without one, only loopback is served).
 
-    ``ORCH_*`` of the user's environment stay outside: a demo must not touch his database or broker.
+    ``ORCH_*`` of the user's environment stay outside: a demo must not touch his database or broker. ``more`` are the
+    settings of what stands in for other systems.
     """
     mine = load_settings()
     return load_settings(
@@ -141,13 +142,16 @@ def demo_settings(place: Place) -> Settings:
             "ORCH_FLOWER_PORT": str(place.ports.flower),
             "ORCH_LOG_LEVEL": mine.log_level,
             "ORCH_FAILPOINTS": mine.failpoints,
+            **(more or {}),
         }
     )
 
 
-def write_operator_config(place: Place) -> None:
-    """``orchestrator.yml``: one project, the scripted agent in each stage. JSON words are YAML words."""
+def write_operator_config(place: Place, more: Sequence[str] = ()) -> None:
+    """``orchestrator.yml``: one project, the scripted agent in each stage; ``more`` are its further lines. JSON words
+    are YAML words."""
     agents = "\n".join(f"      {stage}: {json.dumps(_agent(place, stage))}" for stage in AGENT_STAGES)
+    lines = "".join(f"    {line}\n" for line in more)
     place.config.write_text(
         f"""\
 projects:
@@ -156,7 +160,7 @@ projects:
     concurrency: {CONCURRENCY}
     on_deploy_failure: fix-forward
     limits: {{runs_per_project: 8}}
-    agents:
+{lines}    agents:
 {agents}
 """
     )

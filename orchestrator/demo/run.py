@@ -18,12 +18,11 @@ from orchestrator.demo.place import Place, demo_settings, make_place, write_oper
 from orchestrator.demo.progress import Progress
 from orchestrator.demo.project import make_project
 from orchestrator.demo.result import Result, ended, judge
-from orchestrator.demo.story import AUTHOR, PROJECT, STOPPED, STORY, cues_due
-from orchestrator.demo.watch import TrackerWatch
+from orchestrator.demo.story import STOPPED, STORY, cues_due
+from orchestrator.demo.trackers import DemoTracker, demo_tracker
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.stages import Stage
 from orchestrator.embedded.reachable import with_stores
-from orchestrator.engine import intake, operator
 from orchestrator.engine.context import Engine
 from orchestrator.fleet import Fleet
 from orchestrator.settings import Settings
@@ -41,11 +40,12 @@ _OVER: Final = frozenset({ItemState.DONE, ItemState.CANCELLED})
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the demo is run. ``seed`` None: no chaos."""
+    """How the demo is run. ``seed`` None: no chaos. ``tracker``: where its items live."""
 
     data_dir: Path
     port: int | None = None
     seed: int | None = None
+    tracker: str = "local"
 
 
 @dataclass(slots=True)
@@ -56,7 +56,7 @@ class Show:
     engine: Engine
     fleet: Fleet
     progress: Progress
-    watch: TrackerWatch
+    tracker: DemoTracker
     chaos: Chaos | None
     keys: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
@@ -71,13 +71,17 @@ def tell_story(
     """
     place = make_place(options.data_dir, options.port)
     try:
-        write_operator_config(place)
-        make_project(place)
-        settings = demo_settings(place)
-        with _fleet(settings, progress) as fleet, _engine(settings) as engine:
-            when_ready(f"http://{settings.host}:{settings.port}/")
-            result = _tell(place, engine, fleet, progress, options.seed)
-            at_end(result)
+        with demo_tracker(options.tracker) as tracker:
+            write_operator_config(place, tracker.project_lines())
+            make_project(place)
+            settings = demo_settings(place, tracker.environment())
+            with _fleet(settings, progress) as fleet, _engine(settings) as engine:
+                url = f"http://{settings.host}:{settings.port}"
+                tracker.opened(engine, url)
+                when_ready(f"{url}/")
+                chaos = None if options.seed is None else Chaos(engine, fleet, options.seed)
+                result = _tell(Show(place, engine, fleet, progress, tracker, chaos))
+                at_end(result)
     finally:
         left = end_leftovers(place)
     return replace(result, left_over=tuple(left))
@@ -108,10 +112,8 @@ def _engine(settings: Settings) -> Iterator[Engine]:
         engine.store.engine.dispose()
 
 
-def _tell(place: Place, engine: Engine, fleet: Fleet, progress: Progress, seed: int | None) -> Result:
+def _tell(show: Show) -> Result:
     began = time.monotonic()
-    watch = TrackerWatch(engine.project(PROJECT).tracker)
-    show = Show(place, engine, fleet, progress, watch, None if seed is None else Chaos(engine, fleet, seed))
     _add_items(show)
     _watch_to_the_end(show, began + PATIENCE_S)
     seconds = time.monotonic() - began
@@ -121,15 +123,7 @@ def _tell(place: Place, engine: Engine, fleet: Fleet, progress: Progress, seed: 
 def _add_items(show: Show) -> None:
     for item in STORY:
         blockers = [show.keys[plan] for plan in item.blocked_by]
-        show.keys[item.plan] = intake.add_item(
-            show.engine,
-            PROJECT,
-            item.title,
-            body=item.words,
-            priority=item.priority,
-            author=AUTHOR,
-            blocked_by=blockers,
-        )
+        show.keys[item.plan] = show.tracker.add(item, blockers)
 
 
 def _watch_to_the_end(show: Show, deadline: float) -> None:
@@ -151,7 +145,7 @@ def _watch_to_the_end(show: Show, deadline: float) -> None:
 def _board(show: Show) -> list[ItemRow]:
     with show.engine.store.snapshot() as connection:
         rows = read_models.board(connection)
-    show.watch.look(list(show.keys.values()))
+    show.tracker.look(list(show.keys.values()))
     show.fleet.relay()
     show.progress.show(rows)
     return rows
@@ -166,7 +160,7 @@ def _direct(show: Show, rows: Sequence[ItemRow]) -> None:
     key = show.keys[STOPPED]
     if not show.stopped and stages.get(STOPPED) is Stage.DEVELOPMENT and _agent_works(show, key):
         show.stopped = True
-        show.progress.say(operator.stop(show.engine, key, by="demo"))
+        show.progress.say(show.tracker.stop(key))
 
 
 def _agent_works(show: Show, key: str) -> bool:
@@ -180,7 +174,7 @@ def _count(show: Show, seconds: float) -> Result:
     with show.engine.store.snapshot() as connection:
         pages = [page for key in keys if (page := read_models.item(connection, key)) is not None]
         history = {key: read_models.item_events(connection, key, limit=5000) for key in keys}
-    show.watch.look(keys)
+    show.tracker.look(keys)
     kills = [] if show.chaos is None else show.chaos.kills
     result = judge(ended(show.keys, pages, history), pages, _outside(show, pages), kills, seconds)
     breaches, notes = _audit(show.engine)
@@ -190,7 +184,7 @@ def _count(show: Show, seconds: float) -> Result:
 
 def _outside(show: Show, pages: Sequence[ItemPage]) -> Outside:
     named = {str(row.request["branch"]) for page in pages for row in page.effects if "branch" in row.request}
-    return look(show.place, show.engine, show.watch, list(show.keys.values()), sorted(named))
+    return look(show.place, show.engine, show.tracker, list(show.keys.values()), sorted(named))
 
 
 def _audit(engine: Engine) -> tuple[tuple[str, ...], tuple[str, ...]]:
