@@ -12,8 +12,7 @@ from typing import Final
 
 from orchestrator.adapters import verdict_files
 from orchestrator.adapters.agent_runs import LocalAgentRuns
-from orchestrator.adapters.agents import prompts
-from orchestrator.adapters.agents.command import CommandAgent
+from orchestrator.adapters.agents import built_in_clis, prompts
 from orchestrator.adapters.celery_nudges import CeleryNudges, producer
 from orchestrator.adapters.children import LeasedChildren
 from orchestrator.adapters.deployers.by_driver import deployers_here
@@ -92,7 +91,7 @@ def build_engine(settings: Settings, nudges: Nudges, *, pool_size: int = 1) -> E
     store = build_store(settings, pool_size=pool_size)
     host = build_host(settings, store)
     configured = operator_config_file(settings.config_path)
-    clis: dict[str, AgentCli] = {"command": CommandAgent(), **_plugins("agents")}
+    clis: dict[str, AgentCli] = {**built_in_clis(), **_plugins("agents")}
     projects = Projects(settings, store, host, configured)
     return Engine(
         store=store,

@@ -18,6 +18,7 @@ from typing import Protocol, runtime_checkable
 from orchestrator.domain.configuration import AgentSpec, DeploySpec, ProjectConfig, RepositoryConfig
 from orchestrator.domain.deploy_repair import CommandState
 from orchestrator.domain.ownership import ChildGroup, Liveness, Owner, Probe
+from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.runs import PromptFacts as PromptFacts
 from orchestrator.domain.runs import RunExit as RunExit
 from orchestrator.domain.stages import Stage
@@ -323,6 +324,8 @@ class AgentRequest:
     prompt: str
     spec: AgentSpec
     stage: Stage
+    session_id: str | None = None
+    """The CLI's session that this run goes on with; None begins a new one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -334,12 +337,26 @@ class AgentCommand:
     gentle_signal: int
 
 
+@dataclass(frozen=True, slots=True)
+class RunOutput:
+    """What a run left: the capped files of its output, and how its process ended."""
+
+    stdout: Path
+    stderr: Path
+    ended: RunExit
+
+
 class AgentCli(Protocol):
     """One agent runtime. ``read`` looks at what the process printed, never at prose for a verdict."""
 
     name: str
 
-    def command(self, request: AgentRequest) -> AgentCommand: ...
+    def command(self, request: AgentRequest) -> AgentCommand:
+        """How to start it. Raises ConfigurationError for a configuration that cannot be started."""
+
+    def read(self, output: RunOutput) -> RunReport:
+        """What its stream tells. Never raises for what an agent printed: unknown events and broken lines are skipped
+        and counted."""
 
 
 class AgentRuns(Protocol):
@@ -353,6 +370,9 @@ class AgentRuns(Protocol):
         """Identity that the shim wrote, or None when it never came up."""
 
     def exit_record(self, run_dir: Path) -> RunExit | None: ...
+
+    def report(self, run_dir: Path, runtime: str) -> RunReport:
+        """What the CLI's output tells of a run that ended."""
 
     def stop(self, run_dir: Path, grace_s: float) -> Sequence[str]:
         """End the run and everything it left behind; the proof, a line for each process seen dead."""

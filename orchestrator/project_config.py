@@ -130,11 +130,13 @@ def _deploy(spec: object) -> Iterator[tuple[str, str]]:
         yield "health_url", "is missing: without it nobody can see which version answers"
 
 
-_ARGV: Final = frozenset({"command", "setup", "test", "lint", "security_command"})
+_ARGV: Final = frozenset({"command", "arguments", "setup", "test", "lint", "security_command"})
 _COMMON: Final[dict[tuple[type, str], Rule]] = {
     (AgentSpec, "runtime"): _WORD,
     (AgentSpec, "wall_clock_s"): _SECONDS,
     (AgentSpec, "silence_s"): _SECONDS,
+    (AgentSpec, "max_turns"): _from(1, 100_000),
+    (AgentSpec, "max_usd"): _from(0, 100_000),
 }
 _OPERATOR: Final = Rules(
     fields={
@@ -175,6 +177,9 @@ _OPERATOR: Final = Rules(
         (ProjectConfig, "plane"): "Where its work items live in Plane; with `tracker: plane`.",
         (PlaneConfig, "states"): "States that are called otherwise than by default.",
         (AgentSpec, "command"): "Words of the command; the prompt comes on stdin, no shell is used.",
+        (AgentSpec, "arguments"): "Words that are added to an agent CLI's own arguments.",
+        (AgentSpec, "max_turns"): "Turns of one run, where the CLI can count them.",
+        (AgentSpec, "max_usd"): "US dollars of one run, by the CLI's own estimate, where it has one.",
         (AgentSpec, "wall_clock_s"): "Seconds after which a run is ended.",
         (AgentSpec, "silence_s"): "Seconds without output after which a run is ended.",
     },

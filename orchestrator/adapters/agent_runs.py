@@ -25,7 +25,8 @@ from orchestrator.adapters.agents.environment import agent_environment
 from orchestrator.adapters.shim_agent import Request
 from orchestrator.domain.errors import ConfigurationError, PermanentError, TransientError, UsageError
 from orchestrator.domain.ownership import Liveness, Owner
-from orchestrator.ports import AgentCli, AgentRequest, Host, RunExit
+from orchestrator.domain.run_reports import RunReport
+from orchestrator.ports import AgentCli, AgentRequest, Host, RunExit, RunOutput
 
 OUTPUT_CAP: Final = 16 * 1024 * 1024
 """Bytes kept of each of stdout and stderr."""
@@ -150,6 +151,17 @@ class LocalAgentRuns:
             strays=_number(stored["strays"]),
             detail=str(stored["detail"]),
         )
+
+    def report(self, run_dir: Path, runtime: str) -> RunReport:
+        """What the output of a run that ended tells; of a runtime that is not known here, nothing.
+
+        Raises UsageError for a run that has not ended."""
+        ended, cli = self.exit_record(run_dir), self._clis.get(runtime)
+        if ended is None:
+            raise UsageError(f"{run_dir.name} has not ended")
+        if cli is None:
+            return RunReport(ended=None)
+        return cli.read(RunOutput(run_dir / files.STDOUT, run_dir / files.STDERR, ended))
 
     def stop(self, run_dir: Path, grace_s: float) -> Sequence[str]:
         """End the run and everything it left behind; a line for each process seen dead.

@@ -26,11 +26,18 @@ class OnDeployFailure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
-    """Which agent does a stage, and what it may use. Times in seconds."""
+    """Which agent does a stage, and what it may use. Times in seconds.
+
+    ``command`` is the program of the runtime ``command``, and replaces the name of a CLI where that is not on the
+    path; ``arguments`` are added to a CLI's own. ``max_turns`` and ``max_usd`` bound one run, where the CLI can.
+    """
 
     runtime: str = "command"
     command: tuple[str, ...] = ()
+    arguments: tuple[str, ...] = ()
     model: str | None = None
+    max_turns: int | None = None
+    max_usd: float | None = None
     wall_clock_s: int = 3600
     silence_s: int = 900
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -46,6 +46,12 @@ REFUSED: Final = "refused"
 QUOTA_DELAY_S: Final = 900.0
 """Seconds until a run is tried again when a provider's quota named no reset."""
 
+LONGEST_QUOTA_S: Final = 8 * 86_400.0
+"""No provider's quota is counted over more than a week."""
+
+BUSY_PROVIDER_DELAY_S: Final = 120.0
+"""Seconds until a run is tried again after its CLI gave up on a busy provider, which takes minutes of retries."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
@@ -224,18 +230,36 @@ def _after_run(view: TaskView, job: JobView, outcome: Outcome, now: datetime) ->
     match outcome:
         case Outcome.VERDICT:
             return _after_verdict(view, job.verdict, now)
-        case Outcome.NO_VERDICT | Outcome.KILLED | Outcome.TIMED_OUT | Outcome.SILENT:
+        case (
+            Outcome.NO_VERDICT
+            | Outcome.KILLED
+            | Outcome.TIMED_OUT
+            | Outcome.SILENT
+            | Outcome.INTERRUPTED
+            | Outcome.TURN_LIMIT
+            | Outcome.CONTEXT_FULL
+        ):
             return _again(
                 view, now, f"The run before this one ended without a verdict ({outcome}). {job.detail}".strip()
             )
         case Outcome.LOST | Outcome.STOPPED:
             return _launch(view, now, Again(f"The run before this one was cut off ({outcome})."))
-        case Outcome.QUOTA | Outcome.RATE_LIMITED:
-            return Launch(view.stage, Again("", QUOTA_DELAY_S))
+        case Outcome.QUOTA:
+            return Launch(view.stage, Again("", _until_reset_s(job, now)))
+        case Outcome.RATE_LIMITED | Outcome.OVERLOADED:
+            return Launch(view.stage, Again("", BUSY_PROVIDER_DELAY_S))
+        case Outcome.BUDGET:
+            return Park(f"its agent reached a budget: {job.detail or 'see its log'}")
         case Outcome.AUTH | Outcome.BAD_START:
             return Park(f"its agent cannot start ({outcome}): {job.detail or 'see its log'}")
         case _:
             assert_never(outcome)
+
+
+def _until_reset_s(job: JobView, now: datetime) -> float:
+    """Seconds until the quota is back. A reset that has passed, or lies beyond all reason, is not believed."""
+    left = 0.0 if job.resume_at is None else (job.resume_at - now).total_seconds()
+    return left if 0 < left <= LONGEST_QUOTA_S else QUOTA_DELAY_S
 
 
 def _after_verdict(view: TaskView, verdict: Verdict | None, now: datetime) -> Decision:

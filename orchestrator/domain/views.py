@@ -34,6 +34,11 @@ class Outcome(StrEnum):
     AUTH = "auth"
     QUOTA = "quota"
     RATE_LIMITED = "rate-limited"
+    OVERLOADED = "overloaded"
+    TURN_LIMIT = "turn-limit"
+    BUDGET = "budget"
+    CONTEXT_FULL = "context-full"
+    INTERRUPTED = "interrupted"
     LOST = "lost"
     STOPPED = "stopped"
 
@@ -72,7 +77,8 @@ class JobView:
     """The newest job of the present visit, of whatever round.
 
     ``exited_at``: the process is known to have ended. ``outcome``: its verdict was read, its work committed
-    and pushed. The job stays ``running`` until the edge it led to is committed.
+    and pushed. The job stays ``running`` until the edge it led to is committed. ``resume_at``: when the quota that it
+    met comes back.
     """
 
     id: int
@@ -88,6 +94,7 @@ class JobView:
     verdict: Verdict | None
     head_sha: str | None
     detail: str = ""
+    resume_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

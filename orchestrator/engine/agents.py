@@ -80,6 +80,7 @@ class Start:
     repository: RepositoryConfig
     turn: int
     verdict_errors: tuple[str, ...] = ()
+    session_id: str | None = None
 
 
 def launch_agent(engine: Engine, job_id: int) -> None:
@@ -144,6 +145,7 @@ def spawn(engine: Engine, start: Start, run: NewRun) -> None:
             prompt=engine.prompts.render(start.job.stage, _facts(engine, start, run)),
             spec=start.spec,
             stage=start.job.stage,
+            session_id=start.session_id,
         )
         owner = engine.agents.start(request)
     except OrchestratorError as error:

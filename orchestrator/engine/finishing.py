@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-from typing import Final
 
 from orchestrator.domain import verdicts
 from orchestrator.domain.errors import LostRaceError, OrchestratorError
 from orchestrator.domain.ownership import Busy, LostRace
+from orchestrator.domain.run_reports import RunReport, outcome_of, wants_repair
 from orchestrator.domain.stages import Actor
 from orchestrator.domain.verdicts import InvalidVerdict, Verdict
 from orchestrator.domain.views import JobStatus, Outcome
@@ -16,16 +16,10 @@ from orchestrator.engine.context import Engine
 from orchestrator.engine.region import Region, enter
 from orchestrator.failpoints import hit
 from orchestrator.ports import RunExit
-from orchestrator.store import events, jobs
+from orchestrator.store import events, jobs, run_reports
 from orchestrator.store.jobs import AgentRun, Job, Settlement
 
 _log = logging.getLogger(__name__)
-_REASONS: Final = {
-    "timed-out": Outcome.TIMED_OUT,
-    "silent": Outcome.SILENT,
-    "stopped": Outcome.STOPPED,
-    "bad-start": Outcome.BAD_START,
-}
 
 
 def finish_job(engine: Engine, job_id: int) -> None:
@@ -85,23 +79,36 @@ def _read(region: Region, job: Job, run: AgentRun, ended: RunExit) -> bool:
         if worktree.exists()
         else InvalidVerdict(("$: the worktree is gone",))
     )
-    if isinstance(found, InvalidVerdict) and ended.reason == "exited" and run.turn == 0 and worktree.exists():
-        return _repair(region, job, found)
+    report = region.engine.agents.report(region.engine.runs_dir / run.run_id, run.runtime)
+    outcome = outcome_of(ended, report, has_verdict=isinstance(found, Verdict))
+    if isinstance(found, InvalidVerdict) and wants_repair(outcome, ended) and run.turn == 0 and worktree.exists():
+        _keep_report(region, run, report, outcome)
+        return _repair(region, job, found, report.session_id)
     head = _keep_work(region, job) if worktree.exists() else None
+    _keep_report(region, run, report, outcome)
     with region.engine.store.transaction(Actor.MONITOR) as connection:
-        outcome = jobs.settle(connection, job.id, _settlement(found, ended, head))
-    if isinstance(outcome, LostRace):
-        _log.info("%s: %s", job.work_item, outcome.why)
+        settled = jobs.settle(connection, job.id, _settlement(found, ended, report, outcome, head))
+    if isinstance(settled, LostRace):
+        _log.info("%s: %s", job.work_item, settled.why)
     hit("job.finished")
     return True
 
 
-def _settlement(found: Verdict | InvalidVerdict, ended: RunExit, head: str | None) -> Settlement:
+def _keep_report(region: Region, run: AgentRun, report: RunReport, outcome: Outcome) -> None:
+    """What the run used and in which session, on the run's row: a resumed session counts on from there."""
+    with region.engine.store.transaction(Actor.MONITOR) as connection:
+        run_reports.record_report(connection, run.run_id, report, outcome)
+
+
+def _settlement(
+    found: Verdict | InvalidVerdict, ended: RunExit, report: RunReport, outcome: Outcome, head: str | None
+) -> Settlement:
     """A verdict filed before the run was ended counts; without one, the way it ended is the outcome."""
     if isinstance(found, Verdict):
-        return Settlement(Outcome.VERDICT, verdicts.as_document(found), head)
-    outcome = _REASONS.get(ended.reason, Outcome.NO_VERDICT)
-    return Settlement(outcome, None, head, "; ".join((*found.errors, ended.detail)).strip("; "))
+        return Settlement(outcome, verdicts.as_document(found), head)
+    errors = found.errors if outcome is Outcome.NO_VERDICT else ()
+    told = (*errors, report.detail, ended.detail)
+    return Settlement(outcome, None, head, "; ".join(one for one in told if one), resume_at=report.reset_at)
 
 
 def _keep_work(region: Region, job: Job) -> str | None:
@@ -123,13 +130,14 @@ def _keep_work(region: Region, job: Job) -> str | None:
     return head
 
 
-def _repair(region: Region, job: Job, found: InvalidVerdict) -> bool:
-    """One more turn that quotes what was wrong with the verdict; nothing is guessed from prose."""
+def _repair(region: Region, job: Job, found: InvalidVerdict, session_id: str | None) -> bool:
+    """One more turn that quotes what was wrong with the verdict, in the same session where the CLI has one; nothing
+    is guessed from prose."""
     engine, ports = region.engine, region.ports
     spec = ports.config.agent_for(job.stage)
     assert spec is not None, "a running job has an agent"
     _, repository = region.base()
-    start = Start(job, ports, spec, repository, turn=1, verdict_errors=found.errors)
+    start = Start(job, ports, spec, repository, turn=1, verdict_errors=found.errors, session_id=session_id)
     run = new_run(engine, start)
     with engine.store.transaction(Actor.MONITOR) as connection:
         begun = jobs.begin_repair(connection, job.id, run)

@@ -55,6 +55,7 @@ class AgentRun:
     job_id: int
     run_id: str
     turn: int
+    runtime: str
     node: str
     run_dir: str
     launcher: Owner | None
@@ -231,6 +232,7 @@ def _run(row: Row[tuple[object, ...]]) -> AgentRun:
         job_id=row.job_id,
         run_id=row.run_id,
         turn=row.turn,
+        runtime=row.runtime,
         node=row.node,
         run_dir=row.run_dir,
         launcher=read_owner(row, "launcher"),
@@ -271,12 +273,14 @@ def mark_exited(connection: Connection, job_id: int, exit_code: int | None) -> N
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """What a finished run left: how it ended, what it says, and the head that holds its work."""
+    """What a finished run left: how it ended, what it says, and the head that holds its work. ``resume_at``: when a
+    provider's quota comes back."""
 
     outcome: Outcome
     verdict: dict[str, object] | None
     head_sha: str | None
     detail: str = ""
+    resume_at: datetime | None = None
 
 
 def settle(connection: Connection, job_id: int, found: Settlement) -> Committed | LostRace:
@@ -287,7 +291,7 @@ def settle(connection: Connection, job_id: int, found: Settlement) -> Committed 
     done = connection.execute(
         text(
             """UPDATE jobs SET settled_at = clock_timestamp(), exited_at = coalesce(exited_at, clock_timestamp()),
-              outcome = :o, verdict = CAST(:v AS jsonb), head_sha = :h, detail = :d
+              outcome = :o, verdict = CAST(:v AS jsonb), head_sha = :h, detail = :d, resume_at = :r
             WHERE id = :id AND status = 'running' AND settled_at IS NULL RETURNING task_id"""
         ),
         {
@@ -296,6 +300,7 @@ def settle(connection: Connection, job_id: int, found: Settlement) -> Committed 
             "v": None if found.verdict is None else json.dumps(found.verdict),
             "h": found.head_sha,
             "d": found.detail,
+            "r": found.resume_at,
         },
     ).one_or_none()
     if done is None:
@@ -353,7 +358,7 @@ def end_live_job(connection: Connection, task_id: int, status: JobStatus, outcom
     connection.execute(
         text(
             f"""UPDATE jobs SET status = :s, outcome = coalesce(outcome, :o), finished_at = clock_timestamp(),
-              counted = (coalesce(outcome, 'stopped') NOT IN ('lost', 'stopped', 'quota', 'rate-limited'))
+              counted = (coalesce(outcome, 'stopped') NOT IN ('lost', 'stopped', 'quota', 'rate-limited', 'overloaded'))
             WHERE task_id = :t AND {LIVE_JOB}"""
         ),
         {"t": task_id, "s": status, "o": outcome},

@@ -156,6 +156,7 @@ jobs = Table(
     Column("verdict", JSONB),
     Column("head_sha", Text),
     Column("detail", Text, nullable=False, server_default=""),
+    moment("resume_at"),
     Column("counted", Boolean, nullable=False, server_default="false"),
     Column("dead_ticks", Integer, nullable=False, server_default="0"),
     moment("finished_at"),
@@ -192,6 +193,9 @@ agent_runs = Table(
     Column("exit_signal", Integer),
     Column("exit_reason", Text),
     Column("outcome", Text),
+    Column("session_id", Text),
+    Column("model", Text, nullable=False, server_default=""),
+    Column("cli_version", Text, nullable=False, server_default=""),
     Column("tokens_in", BigInteger),
     Column("tokens_out", BigInteger),
     Column("cost_usd", Numeric(12, 6)),
@@ -201,6 +205,7 @@ agent_runs = Table(
     UniqueConstraint("run_id", name="a_run_id_is_used_once"),
     UniqueConstraint("job_id", "turn", name="one_run_a_turn"),
 )
+Index("runs_of_a_session", agent_runs.c.session_id, postgresql_where=agent_runs.c.session_id.is_not(None))
 
 transition_lease = Table(
     "transition_lease",

@@ -138,6 +138,7 @@ def _job(connection: Connection, task: Row[tuple[object, ...]]) -> JobView | Non
         verdict=_verdict(row.verdict),
         head_sha=row.head_sha,
         detail=row.detail,
+        resume_at=row.resume_at,
     )
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import signal
 
 from orchestrator.domain.errors import ConfigurationError
-from orchestrator.ports import AgentCommand, AgentRequest
+from orchestrator.domain.run_reports import RunReport
+from orchestrator.domain.views import Outcome
+from orchestrator.ports import AgentCommand, AgentRequest, RunOutput
 
 
 class CommandAgent:
@@ -21,3 +23,7 @@ class CommandAgent:
                 remedy="give the program and its arguments as a list",
             )
         return AgentCommand(argv=tuple(request.spec.command), environment={}, gentle_signal=signal.SIGTERM)
+
+    def read(self, output: RunOutput) -> RunReport:
+        """Nothing is known of what it prints: only a signal tells that it did not come to its own end."""
+        return RunReport(ended=Outcome.INTERRUPTED if output.ended.signal is not None else None)

@@ -288,6 +288,7 @@ STATEMENTS: Final = (
     verdict JSONB,
     head_sha TEXT,
     detail TEXT DEFAULT '' NOT NULL,
+    resume_at TIMESTAMP WITH TIME ZONE,
     counted BOOLEAN DEFAULT 'false' NOT NULL,
     dead_ticks INTEGER DEFAULT '0' NOT NULL,
     finished_at TIMESTAMP WITH TIME ZONE,
@@ -299,7 +300,7 @@ STATEMENTS: Final = (
     PRIMARY KEY (id),
     CONSTRAINT job_status_is_known CHECK (status IN ('queued', 'running', 'finished', 'lost', 'cancelled')),
     CONSTRAINT job_stage_is_known CHECK (stage IN ('analysis', 'architecture', 'development', 'review', 'testing', 'deploy-staging', 'deploy', 'done', 'cancelled')),
-    CONSTRAINT job_outcome_is_known CHECK (outcome IS NULL OR outcome IN ('verdict', 'no-verdict', 'killed', 'timed-out', 'silent', 'bad-start', 'auth', 'quota', 'rate-limited', 'lost', 'stopped')),
+    CONSTRAINT job_outcome_is_known CHECK (outcome IS NULL OR outcome IN ('verdict', 'no-verdict', 'killed', 'timed-out', 'silent', 'bad-start', 'auth', 'quota', 'rate-limited', 'overloaded', 'turn-limit', 'budget', 'context-full', 'interrupted', 'lost', 'stopped')),
     CONSTRAINT a_finished_job_says_when CHECK ((status IN ('finished', 'lost', 'cancelled')) = (finished_at IS NOT NULL)),
     CONSTRAINT finalizer_is_complete_or_absent CHECK (num_nulls(finalizer_node, finalizer_boot_id, finalizer_pid_ns, finalizer_pid, finalizer_start_ticks) IN (0, 5)),
     CONSTRAINT one_job_a_round UNIQUE (task_id, visit, round),
@@ -389,6 +390,9 @@ STATEMENTS: Final = (
     exit_signal INTEGER,
     exit_reason TEXT,
     outcome TEXT,
+    session_id TEXT,
+    model TEXT DEFAULT '' NOT NULL,
+    cli_version TEXT DEFAULT '' NOT NULL,
     tokens_in BIGINT,
     tokens_out BIGINT,
     cost_usd NUMERIC(12, 6),
@@ -400,6 +404,7 @@ STATEMENTS: Final = (
     CONSTRAINT one_run_a_turn UNIQUE (job_id, turn),
     CONSTRAINT a_run_belongs_to_a_job FOREIGN KEY(job_id) REFERENCES jobs (id)
 )""",
+    """CREATE INDEX runs_of_a_session ON agent_runs (session_id) WHERE session_id IS NOT NULL""",
     """
     CREATE OR REPLACE FUNCTION orch_actor() RETURNS text LANGUAGE sql STABLE AS
     $$ SELECT coalesce(nullif(current_setting('orch.actor', true), ''), session_user::text) $$
