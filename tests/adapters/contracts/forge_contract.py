@@ -142,7 +142,9 @@ class ForgeContract:
         world.forge.delete_branch("orch/DEMO-1", expected_tip=head_of(request))
         with pytest.raises(LostRaceError):
             world.forge.merge_pull_request(request.number, expected_head=head_of(request), message="m")
-        self.assert_unmerged(world, request, base)
+        # Some forges close a pull request whose branch goes.
+        assert world.forge.pull_request(request.number).state is not PullRequestState.MERGED
+        assert world.forge.branch_tip("main") == base
 
     def test_nothing_is_merged_onto_a_base_that_moved(self, world: ForgeWorld) -> None:
         request = opened(world)
