@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
 from time import sleep
-from typing import Final
+from typing import Final, TypedDict, TypeVar
 
 from orchestrator.adapters import verdict_files
 from orchestrator.adapters.agent_runs import LocalAgentRuns
@@ -16,6 +16,9 @@ from orchestrator.adapters.agents import built_in_clis, prompts
 from orchestrator.adapters.celery_nudges import CeleryNudges, producer
 from orchestrator.adapters.children import LeasedChildren
 from orchestrator.adapters.deployers.by_driver import deployers_here
+from orchestrator.adapters.forges.addresses import Address, address_of
+from orchestrator.adapters.forges.gitea import GiteaForge
+from orchestrator.adapters.forges.github import GithubForge
 from orchestrator.adapters.forges.local import LocalForge
 from orchestrator.adapters.git.workspaces import GitWorkspaces
 from orchestrator.adapters.host import LinuxHost
@@ -40,10 +43,12 @@ from orchestrator.ports import (
     Tracker,
 )
 from orchestrator.project_config import GitRepositoryConfigs, LastGood, operator_config_file
+from orchestrator.secret import Secret
 from orchestrator.settings import Settings
 from orchestrator.store import nodes
 from orchestrator.store.database import Store, connect
 
+T = TypeVar("T")
 _PLUGINS: Final = "orchestrator.{}"
 """Entry-point groups by which others add adapters: orchestrator.trackers, .forges, .agents, .notifiers."""
 
@@ -217,7 +222,39 @@ def build_forge(settings: Settings, store: Store, config: ProjectConfig) -> Forg
     """The forge that ``config.forge`` names. Raises ConfigurationError for one that does not exist."""
     if config.forge == "local":
         return LocalForge(store, config.key, Path(config.repository), config.base_branch, settings.basic_environment)
+    if config.forge == "gitea":
+        return GiteaForge(*_gitea(settings, config), **_git_of(settings, config))
+    if config.forge == "github":
+        return GithubForge(*_github(settings, config), **_git_of(settings, config))
     return _plugin("forges", config.forge)(settings, store, config)  # type: ignore[return-value]  # as above
+
+
+class _GitOf(TypedDict):
+    base_branch: str
+    scratch: Path
+    environment: Callable[[], Mapping[str, str]]
+
+
+def _git_of(settings: Settings, config: ProjectConfig) -> _GitOf:
+    scratch = settings.data_dir / "git" / "forges" / f"{config.key}.git"
+    return _GitOf(base_branch=config.base_branch, scratch=scratch, environment=settings.basic_environment)
+
+
+def _gitea(settings: Settings, config: ProjectConfig) -> tuple[Address, Secret]:
+    url = _needed(config, "ORCH_GITEA_URL", settings.gitea_url)
+    token = _needed(config, "ORCH_GITEA_TOKEN", settings.gitea_token)
+    return address_of(config.key, config.repository, url, "ORCH_GITEA_URL"), token
+
+
+def _github(settings: Settings, config: ProjectConfig) -> tuple[Address, Secret]:
+    token = _needed(config, "ORCH_GITHUB_TOKEN", settings.github_token)
+    return address_of(config.key, config.repository, settings.github_url, "ORCH_GITHUB_URL"), token
+
+
+def _needed(config: ProjectConfig, name: str, value: T | None) -> T:
+    if value is None:
+        raise ConfigurationError(f"project {config.key}: the forge {config.forge} needs {name}", remedy=f"set {name}")
+    return value
 
 
 def build_notifier(settings: Settings, name: str) -> Notifier:

@@ -201,6 +201,9 @@ class Settings:
     gitea_url: str | None = field(default=None, metadata=_by(_url("http", "https")))
     gitea_token: Secret | None = field(default=None, metadata=_SECRET)
     gitea_webhook_secret: Secret | None = field(default=None, metadata=_SECRET)
+    # The public one; an enterprise server of your own has another.
+    github_url: str = field(default="https://github.com", metadata=_by(_url("http", "https")))
+    github_token: Secret | None = field(default=None, metadata=_SECRET)
     github_webhook_secret: Secret | None = field(default=None, metadata=_SECRET)
     telegram_token: Secret | None = field(default=None, metadata=_SECRET)
     telegram_chat: str | None = field(default=None, metadata=_by(_text))

@@ -10,8 +10,10 @@ from pathlib import Path
 from orchestrator.adapters.forges.addresses import Address
 from orchestrator.adapters.forges.bare_repository import create_repository
 from orchestrator.adapters.forges.gitea import GiteaForge
+from orchestrator.adapters.forges.github import GithubForge
 from orchestrator.demo.doubles.git_repository import GitRepository
 from orchestrator.demo.doubles.gitea import GiteaDouble, Person
+from orchestrator.demo.doubles.github import GithubDouble
 from orchestrator.secret import Secret
 
 TOKEN = "t0ken-of-the-orchestrator"
@@ -81,6 +83,42 @@ class GiteaWorld(Pusher):
 def gitea_world(folder: Path) -> Iterator[GiteaWorld]:
     """A running one; ended at exit."""
     world = GiteaWorld(folder)
+    world.double.start()
+    try:
+        yield world
+    finally:
+        world.double.stop()
+
+
+class GithubWorld(Pusher):
+    """A GitHub with one repository; ``forge`` is the orchestrator's adapter."""
+
+    def __init__(self, folder: Path) -> None:
+        path = folder / "shop.git"
+        create_repository(path, "main", environment)
+        super().__init__(GitRepository(path, environment()))
+        self.folder = folder
+        self.commit("main")
+        self.double = GithubDouble(path, environment())
+        self.double.tokens.add(TOKEN)
+        self.traps = self.double.traps
+        self.forge = self.another()
+
+    def another(self) -> GithubForge:
+        return GithubForge(
+            Address(self.double.url, "demo", "shop"),
+            Secret(TOKEN),
+            base_branch="main",
+            scratch=self.folder / "scratch.git",
+            environment=environment,
+            pauses_s=QUICK,
+        )
+
+
+@contextmanager
+def github_world(folder: Path) -> Iterator[GithubWorld]:
+    """A running one; ended at exit."""
+    world = GithubWorld(folder)
     world.double.start()
     try:
         yield world

@@ -5,6 +5,7 @@ A write that was not answered says nothing about whether it landed, so nothing h
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -177,8 +178,10 @@ def _is_rate_limit(answer: Answer) -> bool:
 
 
 def _wait_s(answer: Answer) -> float | None:
-    named = answer.headers.get("retry-after", "")
-    return float(named) if named.isdigit() else None
+    named, reset = answer.headers.get("retry-after", ""), answer.headers.get("x-ratelimit-reset", "")
+    if named.isdigit():
+        return float(named)
+    return max(1.0, float(reset) - time.time()) if reset.isdigit() else None
 
 
 # --- fields of rows: missing and null are the same, unknown ones are not looked at ------------------------------
