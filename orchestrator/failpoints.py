@@ -14,7 +14,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -61,15 +61,18 @@ class _Armed:
 
 
 _armed: Final[dict[str, _Armed]] = {}
+_watchers: Final[list[Callable[[str], None]]] = []
 _counting: Final = threading.Lock()
 
 
 def hit(name: str) -> None:
     """The process is at the point ``name``. Returns at once unless that point is armed and this is its hit."""
-    if not _armed:
+    if not _armed and not _watchers:
         return
     if name not in POINTS:
         raise ConfigurationError(f"failpoint {name!r} is not in failpoints.POINTS", remedy="add it to the list")
+    for watcher in _watchers:
+        watcher(name)
     point = _armed.get(name)
     if point is None:
         return
@@ -78,6 +81,14 @@ def hit(name: str) -> None:
         fires = point.hits == point.fires_at
     if fires:
         _fire(name, point)
+
+
+def watch(watcher: Callable[[str], None] | None) -> None:
+    """Call ``watcher`` at every point that a thread of this process comes to; None ends that. For a test that decides
+    itself who goes on from a point and when: ``watcher`` returns when the thread may, or raises to end it there."""
+    _watchers.clear()
+    if watcher is not None:
+        _watchers.append(watcher)
 
 
 def arm(text: str, *, production: bool = False) -> None:
