@@ -13,6 +13,7 @@ from typing import Final, TypedDict, TypeVar
 from orchestrator.adapters import verdict_files
 from orchestrator.adapters.agent_runs import LocalAgentRuns
 from orchestrator.adapters.agents import built_in_clis, prompts
+from orchestrator.adapters.agents.sandbox import Fences
 from orchestrator.adapters.celery_nudges import CeleryNudges, producer
 from orchestrator.adapters.children import LeasedChildren
 from orchestrator.adapters.deployers.by_driver import deployers_here
@@ -126,7 +127,13 @@ def build_agent_runs(settings: Settings, host: Host, clis: dict[str, AgentCli]) 
     """Agent runs of this node; agents get the PATH of this installation and nothing else of its environment."""
     basic = settings.basic_environment()
     runs_dir(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
-    return LocalAgentRuns(runs_dir(settings), host=host, clis=clis, search_path=basic.get("PATH", "/usr/bin:/bin"))
+    return LocalAgentRuns(
+        runs_dir(settings),
+        host=host,
+        clis=clis,
+        search_path=basic.get("PATH", "/usr/bin:/bin"),
+        fences=Fences((settings.data_dir,), settings.secret_files()),
+    )
 
 
 def _children(settings: Settings, host: Host) -> ChildRunners:

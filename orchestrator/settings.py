@@ -243,6 +243,10 @@ class Settings:
                 found[name] = text
         return found
 
+    def secret_files(self) -> tuple[Path, ...]:
+        """Files that hold secrets of ours; nothing that is not ours may read them."""
+        return tuple(file for file, _ in self._files.values())
+
     def process_environment(self) -> dict[str, str]:
         """The whole environment for the orchestrator's own processes. Never for an agent."""
         return {**self._inherited, **self.environment()}
