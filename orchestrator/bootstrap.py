@@ -13,7 +13,6 @@ from typing import Final, TypedDict, TypeVar
 from orchestrator.adapters import verdict_files
 from orchestrator.adapters.agent_runs import LocalAgentRuns
 from orchestrator.adapters.agents import built_in_clis, prompts
-from orchestrator.adapters.agents.sandbox import Fences
 from orchestrator.adapters.celery_nudges import CeleryNudges, producer
 from orchestrator.adapters.children import LeasedChildren
 from orchestrator.adapters.deployers.by_driver import deployers_here
@@ -127,13 +126,7 @@ def build_agent_runs(settings: Settings, host: Host, clis: dict[str, AgentCli]) 
     """Agent runs of this node; agents get the PATH of this installation and nothing else of its environment."""
     basic = settings.basic_environment()
     runs_dir(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
-    return LocalAgentRuns(
-        runs_dir(settings),
-        host=host,
-        clis=clis,
-        search_path=basic.get("PATH", "/usr/bin:/bin"),
-        fences=Fences((settings.data_dir,), settings.secret_files()),
-    )
+    return LocalAgentRuns(runs_dir(settings), host=host, clis=clis, search_path=basic.get("PATH", "/usr/bin:/bin"))
 
 
 def _children(settings: Settings, host: Host) -> ChildRunners:
@@ -273,6 +266,8 @@ def build_notifier(settings: Settings, name: str) -> Notifier:
             raise ConfigurationError(
                 "notifications: telegram needs ORCH_TELEGRAM_TOKEN and ORCH_TELEGRAM_CHAT", remedy="set both"
             )
+        if settings.telegram_url is not None:
+            return TelegramNotifier(settings.telegram_token, settings.telegram_chat, api=settings.telegram_url)
         return TelegramNotifier(settings.telegram_token, settings.telegram_chat)
     return _plugin("notifiers", name)(settings)  # type: ignore[return-value]  # as above
 

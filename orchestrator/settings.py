@@ -206,6 +206,7 @@ class Settings:
     github_token: Secret | None = field(default=None, metadata=_SECRET)
     github_webhook_secret: Secret | None = field(default=None, metadata=_SECRET)
     telegram_token: Secret | None = field(default=None, metadata=_SECRET)
+    telegram_url: str | None = field(default=None, metadata=_by(_url("http", "https")))
     telegram_chat: str | None = field(default=None, metadata=_by(_text))
     # Development: a forgotten ORCH_ENV must not make a laptop refuse; production only forbids test levers.
     env: str = field(default=DEVELOPMENT, metadata=_by(_one_of(DEVELOPMENT, PRODUCTION)))
@@ -242,10 +243,6 @@ class Settings:
             else:
                 found[name] = text
         return found
-
-    def secret_files(self) -> tuple[Path, ...]:
-        """Files that hold secrets of ours; nothing that is not ours may read them."""
-        return tuple(file for file, _ in self._files.values())
 
     def process_environment(self) -> dict[str, str]:
         """The whole environment for the orchestrator's own processes. Never for an agent."""
