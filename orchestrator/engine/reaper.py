@@ -140,9 +140,10 @@ def _apply(engine: Engine, job: Job, run: AgentRun | None, lease: Lease | None, 
 
 
 def _reap(engine: Engine, job: Job, run: AgentRun | None, lease: Lease | None, tier: Tier, evidence: str) -> str:
+    won = True
     match tier:
         case Tier.DEAD_PROCESS:
-            _flip(engine, job, tier, JobStatus.LOST, Outcome.LOST, evidence)
+            won = _flip(engine, job, tier, JobStatus.LOST, Outcome.LOST, evidence)
         case Tier.NOT_FINALIZED:
             _record(engine, job, tier, evidence)
             if job.settled_at is None:
@@ -150,19 +151,21 @@ def _reap(engine: Engine, job: Job, run: AgentRun | None, lease: Lease | None, t
             else:
                 engine.nudges.drive(job.task_id, job.work_item, Actor.REAPER)
         case Tier.CEILING:
-            _end_at_ceiling(engine, job, run, lease, evidence)
+            won = _end_at_ceiling(engine, job, run, lease, evidence)
         case _:
             assert_never(tier)
-    return f"tier {int(tier)}"
+    return f"tier {int(tier)}" if won else "left"
 
 
-def _flip(engine: Engine, job: Job, tier: Tier, status: JobStatus, outcome: Outcome, evidence: str) -> None:
+def _flip(engine: Engine, job: Job, tier: Tier, status: JobStatus, outcome: Outcome, evidence: str) -> bool:
+    """True for the one that ended the job; the loser has nothing to record, to nudge or to tell."""
     counted = outcome is not Outcome.LOST
     with engine.store.transaction(Actor.REAPER) as connection:
         won = jobs.flip(connection, job.id, status, outcome, f"tier {int(tier)}: {evidence}", counted=counted)
     if isinstance(won, Committed):
         _record(engine, job, tier, evidence)
         engine.nudges.drive(job.task_id, job.work_item, Actor.REAPER)
+    return isinstance(won, Committed)
 
 
 def _record(engine: Engine, job: Job, tier: Tier, evidence: str) -> None:
@@ -171,20 +174,23 @@ def _record(engine: Engine, job: Job, tier: Tier, evidence: str) -> None:
         events.record(connection, job.task_id, "job.reaped", {"job": job.id, "tier": int(tier), "evidence": evidence})
 
 
-def _end_at_ceiling(engine: Engine, job: Job, run: AgentRun | None, lease: Lease | None, evidence: str) -> None:
+def _end_at_ceiling(engine: Engine, job: Job, run: AgentRun | None, lease: Lease | None, evidence: str) -> bool:
     """Bounded, always: kill the run and the lease's owner, see them dead, and only then free what they held."""
     proof = []
     if run is not None and run.node == engine.host.node and (engine.runs_dir / run.run_id).exists():
         proof = list(engine.agents.stop(engine.runs_dir / run.run_id, engine.timings.stop_grace_s))
     if lease is not None and lease.is_held:
-        proof.append(_take_away(engine, lease, evidence))
+        proof.append(_take_away(engine, lease, evidence)[0])
     told = "; ".join([evidence, *proof])
-    _flip(engine, job, Tier.CEILING, JobStatus.FINISHED, Outcome.KILLED, told)
-    _alert(engine, job.work_item, told)
+    won = _flip(engine, job, Tier.CEILING, JobStatus.FINISHED, Outcome.KILLED, told)
+    if won:
+        _alert(engine, job.work_item, told)
+    return won
 
 
-def _take_away(engine: Engine, lease: Lease, evidence: str) -> str:
-    """Kill the lease's owner by full identity, see it dead, end its command, release by force; what to tell people.
+def _take_away(engine: Engine, lease: Lease, evidence: str) -> tuple[str, bool]:
+    """Kill the lease's owner by full identity, see it dead, end its command, release by force; what to tell people,
+    and whether this was the one that released it.
 
     An owner that cannot be killed loses the lease all the same: its later writes are refused by the raised epoch.
     """
@@ -194,8 +200,9 @@ def _take_away(engine: Engine, lease: Lease, evidence: str) -> str:
         child = lease.child
         dead = engine.host.kill_group(child.pgid, _KILL_S, child.start_ticks) and dead
     with engine.store.transaction(Actor.REAPER) as connection:
-        leases.force_release(connection, lease.task_id, why=f"tier 3: {evidence}", epoch=lease.epoch)
-    return f"owner {owner} {'is dead' if dead else 'could NOT be killed'}, its lease was taken away"
+        freed = leases.force_release(connection, lease.task_id, why=f"tier 3: {evidence}", epoch=lease.epoch)
+    told = f"owner {owner} {'is dead' if dead else 'could NOT be killed'}, its lease was taken away"
+    return told, isinstance(freed, Committed)
 
 
 def _is_of_this_boot(engine: Engine, owner: Owner | None) -> bool:
@@ -222,7 +229,9 @@ def _look_at_lease(engine: Engine, lease: Lease) -> str:
         return _free_dead(engine, lease)
     if age_s <= engine.timings.reaper_max_running_s:
         return "left"
-    told = _take_away(engine, lease, f"the lease is held for {age_s:.0f} s")
+    told, freed = _take_away(engine, lease, f"the lease is held for {age_s:.0f} s")
+    if not freed:
+        return "left"  # another reaper was first: it counts and tells
     with engine.store.transaction(Actor.REAPER) as connection:
         counters.add(connection, "reaps_total", str(int(Tier.CEILING)))
         task = leases.lock_task(connection, lease.task_id)
