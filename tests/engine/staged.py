@@ -34,15 +34,17 @@ class Staged:
     job_id: int | None = None
 
 
-def staged(world: World, tmp_path: Path, stage: Stage, *, key: str = "DEMO-1") -> Staged:
-    """A work item whose branch has a change and, from review on, a pull request; its job is settled with a pass
-    where the stage has an agent, so that the next drive takes the edge."""
+def staged(
+    world: World, tmp_path: Path, stage: Stage, *, key: str = "DEMO-1", files: Mapping[str, str] | None = None
+) -> Staged:
+    """A work item whose branch has a change (and ``files``) and, from review on, a pull request; its job is settled
+    with a pass where the stage has an agent, so that the next drive takes the edge."""
     item = intake.add_item(world.engine, "DEMO", "Add a value", author="ann", key=key)
     world.nudges.held.clear()
     with world.engine.store.transaction() as connection:
         task = tasks.find(connection, item)
     assert task is not None
-    head = push_change(world, tmp_path, item)
+    head = push_change(world, tmp_path, item, files or {})
     world.change("UPDATE tasks SET head_sha = %s WHERE id = %s", head, task.id)
     at, seq = Stage.ANALYSIS, 0
     while at is not stage:
@@ -55,7 +57,7 @@ def staged(world: World, tmp_path: Path, stage: Stage, *, key: str = "DEMO-1") -
     return Staged(task.id, item, head, settled_job(world, task.id, head))
 
 
-def push_change(world: World, tmp_path: Path, item: str) -> str:
+def push_change(world: World, tmp_path: Path, item: str, files: Mapping[str, str]) -> str:
     clone = tmp_path / f"clone-{item}"
     git(tmp_path, "clone", "-q", str(world.repository), str(clone))
     git(clone, "checkout", "-q", "-b", f"orch/{item}")
@@ -69,6 +71,8 @@ def push_change(world: World, tmp_path: Path, item: str) -> str:
         document = clone / "docs" / "work-items" / item / f"{stage}.md"
         document.parent.mkdir(parents=True, exist_ok=True)
         document.write_text(f"# {stage}\n\nDone.\n")
+    for path, content in files.items():
+        (clone / path).write_text(content)
     git(clone, "add", "-A")
     git(clone, "commit", "-q", "-m", f"{item}: add a value")
     git(clone, "push", "-q", "origin", f"orch/{item}")

@@ -40,6 +40,25 @@ def test_every_orch_command_of_the_readme_exists() -> None:
     assert named - listed == set()
 
 
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_test_that_a_document_names_exists(document: Path) -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)", document.read_text(encoding="utf-8"))
+    gone = [
+        f"{file}::{test}"
+        for file, test in named
+        if not (ROOT / file).exists()
+        or re.search(rf"^\s*(?:def|class) {test}\b", (ROOT / file).read_text(), re.MULTILINE) is None
+    ]
+    assert gone == []
+
+
+def test_every_test_of_the_acceptance_folder_stands_in_the_list() -> None:
+    page = (ROOT / "docs" / "proofs.md").read_text(encoding="utf-8")
+    for file in sorted((ROOT / "tests" / "acceptance").glob("test_*.py")):
+        for test in re.findall(r"^def (test_\w+)", file.read_text(), re.MULTILINE):
+            assert f"`tests/acceptance/{file.name}::{test}`" in page, f"{file.name}::{test} is in no line of the list"
+
+
 def test_every_decision_is_in_the_table() -> None:
     folder = ROOT / "docs" / "decisions"
     pages = {path.name for path in folder.glob("[0-9]*.md")}
