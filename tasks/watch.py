@@ -1,6 +1,8 @@
-"""What the main process of a worker sees first: ended agents on its node, and children of its own that died.
+"""What the main process of a worker does beside its messages: it sees ended agents on its node and children of its own
+that died, which only nudges (the sweeps would find the same a little later), and reports its node.
 
-Both only nudge. Without them the sweeps would find the same a little later.
+The report is a matter of each node. A sweep runs on whichever node took its tick: the others would fall silent, and be
+declared lost.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from celery.signals import task_failure, worker_ready, worker_shutting_down
 
 from orchestrator import bootstrap, logs, messages
 from orchestrator.domain.stages import Actor
+from orchestrator.engine import nodes
 from orchestrator.engine.context import Engine
 from orchestrator.store import jobs
 from tasks.base import engine, settings
@@ -65,23 +68,35 @@ def nudge_finished(found: Engine, runs: FinishedRuns) -> int:
     return sent
 
 
-def _watch() -> None:
+def _watch_runs() -> None:
     runs = FinishedRuns()
-    wait_s = POLL_S
+    _again_and_again(POLL_S, "finished runs cannot be looked at", lambda: nudge_finished(engine(), runs))
+
+
+def _report_node() -> None:
+    """In a thread of its own: a node that has to fence itself first takes its time."""
+    interval_s = settings().timings.node_report_interval_s
+    _again_and_again(interval_s, "this node cannot be reported", lambda: nodes.beat(engine()))
+
+
+def _again_and_again(pause_s: float, failure: str, look: Callable[[], object]) -> None:
+    """Until the worker stops. What fails (a database that restarts) is tried again soon, for ever."""
+    wait_s = 0.0
     while not _stopping.wait(wait_s):
         try:
-            nudge_finished(engine(), runs)
-            wait_s = POLL_S
+            look()
+            wait_s = pause_s
         except Exception as error:
-            _log.warning("finished runs cannot be looked at: %s", logs.masked(str(error)))
+            _log.warning("%s: %s", failure, logs.masked(str(error)))
             wait_s = _BROKEN_S
 
 
 @worker_ready.connect
 def start_watching(sender: Any, **_given: object) -> None:
-    """Only the worker that takes this node's queue watches its runs."""
+    """Only the worker that takes this node's queue watches its runs and reports it."""
     if messages.agents_queue(settings().node) in sender.app.amqp.queues:
-        threading.Thread(target=_watch, name="watch-finished-runs", daemon=True).start()
+        for work in (_watch_runs, _report_node):
+            threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
 
 
 @worker_shutting_down.connect

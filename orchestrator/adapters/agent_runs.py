@@ -22,6 +22,7 @@ from typing import Final
 from orchestrator.adapters import procfs, shim, verdict_files
 from orchestrator.adapters import run_directory as files
 from orchestrator.adapters.agents.environment import agent_environment
+from orchestrator.adapters.open_runs import OpenRuns
 from orchestrator.adapters.shim_agent import Request
 from orchestrator.domain.errors import ConfigurationError, PermanentError, TransientError, UsageError
 from orchestrator.domain.ownership import Liveness, Owner
@@ -55,6 +56,7 @@ class LocalAgentRuns:
         """``search_path`` is the PATH that agents get, after a directory that holds ``orch`` alone."""
         self._base, self._host, self._clis = base, host, clis
         self._search_path, self._output_cap, self._start_timeout_s = search_path, output_cap, start_timeout_s
+        self._open = OpenRuns(base)
 
     def start(self, request: AgentRequest) -> Owner:
         """Start the run, or find it when it was started before: the old verdict is deleted and the agent started
@@ -248,11 +250,7 @@ class LocalAgentRuns:
 
     def finished(self) -> Iterator[Path]:
         """Run directories of this node that hold an exit record which nobody has acknowledged, oldest name first."""
-        if not self._base.is_dir():
-            return
-        for run_dir in sorted(self._base.iterdir()):
-            if (run_dir / files.EXIT).exists() and not (run_dir / files.ACKNOWLEDGED).exists():
-                yield run_dir
+        return (run_dir for run_dir in self._open if (run_dir / files.EXIT).exists())
 
     def acknowledge(self, run_dir: Path) -> None:
         """The outcome is in the database: ``finished`` need not name this run again. The agent's own home and

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -201,6 +202,20 @@ def test_a_second_machine_with_the_same_node_name_refuses_to_start(worker: Worke
     assert worker.process is not None
     assert worker.process.wait(60) != 0
     assert "give this one a name of its own" in worker.text()
+
+
+def test_a_worker_reports_its_node_although_no_sweep_comes_to_it(worker: Worker, store: Store) -> None:
+    """Nothing ticks here: as on a node whose sweeps are all taken by another one."""
+    worker.environ["ORCH_NODE_REPORT_INTERVAL_S"] = "0.2"
+    worker.start()
+    worker.wait_ready()
+    before = _last_seen(store)
+    until(lambda: _last_seen(store) > before, 30.0)
+
+
+def _last_seen(store: Store) -> datetime:
+    with store.transaction() as connection:
+        return next(one.last_seen_at for one in nodes.all_nodes(connection) if one.node == NODE)
 
 
 def test_importing_the_app_opens_no_connection(environ: dict[str, str]) -> None:
