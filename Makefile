@@ -3,6 +3,7 @@
 #   make up     the fleet on this machine                                  (ARGS="--port 8000")
 #   make test   the test suite                                             (ARGS="tests/unit -k decide")
 #   make soak   minutes-long runs: kill -9 of every kind of process while the demo's story is told
+#   make chaos  the real fleet under a seeded adversary; then the judge     (MINUTES=3 SEED=1)
 #   make lint   style, types, layers and the project's own rules
 #   make bench  the figures that documents quote
 
@@ -12,10 +13,12 @@ BIN := $(VENV)/bin
 ARGS ?=
 # Two workers fit two cores; the tests wait for processes more than they compute.
 TEST_WORKERS ?= 2
+MINUTES ?= 3
+SEED ?= 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test soak lint format bench clean
+.PHONY: help demo up test soak chaos lint format bench clean
 .SILENT:
 
 help:
@@ -39,6 +42,9 @@ test: $(VENV)/.ready-to-develop
 
 soak: $(VENV)/.ready-to-develop
 	$(BIN)/python -m pytest -m soak $(ARGS)
+
+chaos: $(VENV)/.ready-to-develop
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(ARGS)
 
 lint: $(VENV)/.ready-to-develop
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/lint.sh

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Final
 
@@ -17,8 +17,9 @@ from orchestrator.store.read_models import EffectRow, ItemPage
 @dataclass(frozen=True, slots=True)
 class Counted:
     """A claim of the ledger and its landings. ``landing`` names what it is about outside: claims of several visits may
-    speak of one (a branch has one pull request). ``allowed``: more than one only for what has no key, after a fault;
-    ``needed``: none for a deployment that ended as failed, since its deployer may have died before its command."""
+    speak of one (a branch has one pull request). ``allowed``: more than one only for what may come again (an item is in
+    progress after each roll back, the same words are told), and for what has no key, after a fault; ``needed``: none
+    for a deployment that ended as failed, since its deployer may have died before its command."""
 
     work_item: str
     kind: EffectKind
@@ -32,23 +33,36 @@ class Counted:
     needed: int = 1
 
     @property
+    def about(self) -> tuple[str, EffectKind, str]:
+        """The same for claims that speak of one landing."""
+        return self.work_item, self.kind, self.landing
+
+    @property
     def problem(self) -> str:
         """What is wrong; empty when what was confirmed landed, and what was refused did not."""
         what = f"{self.work_item}: {self.kind} {self.target} of visit {self.visit}"
         if self.status is EffectStatus.CLAIMED:
             return f"{what}: is still claimed"
         if self.status is EffectStatus.CONFIRMED and not self.skipped:
-            return (
-                ""
-                if self.needed <= self.landed <= self.allowed
-                else f"{what}: confirmed, and landed {self.landed} times"
-            )
-        return f"{what}: {self.status}, and landed {self.landed} times" if self.landed else ""
+            fits = self.needed <= self.landed <= self.allowed
+        else:
+            # Of what may come again, other claims landed; and what cannot be taken back may have, before it was revoked.
+            fits = self.landed <= (self.allowed if self.kind in _COME_AGAIN else 0)
+        return "" if fits else f"{what}: {self.status}, and landed {self.landed} times"
+
+
+_COME_AGAIN: Final = (EffectKind.TRACKER_STATE, EffectKind.NOTIFY)
 
 
 def count(pages: Sequence[ItemPage], outside: Outside) -> list[Counted]:
     """Every claim of every item, oldest first."""
-    return [_counted(page, row, outside) for page in pages for row in page.effects]
+    found = [_counted(page, row, outside) for page in pages for row in page.effects]
+    return [replace(one, allowed=_allowed(one, found)) if one.kind in _COME_AGAIN else one for one in found]
+
+
+def _allowed(claim: Counted, found: Sequence[Counted]) -> int:
+    """As often as claims speak of it: those that found it done already did nothing."""
+    return sum(one.allowed for one in found if one.about == claim.about)
 
 
 def _counted(page: ItemPage, row: EffectRow, outside: Outside) -> Counted:
@@ -153,7 +167,7 @@ def _unclaimed_deploys(pages: Sequence[ItemPage], outside: Outside) -> Iterator[
 
 
 def _unclaimed_words(pages: Sequence[ItemPage], counted: Sequence[Counted], outside: Outside) -> Iterator[str]:
-    told = sum(one.landed for one in counted if one.kind is EffectKind.NOTIFY)
+    told = sum({one.about: one.landed for one in counted if one.kind is EffectKind.NOTIFY}.values())
     if sum(outside.told.values()) != told:
         yield f"{sum(outside.told.values())} notifications were sent, {told} belong to a claim"
     for page in pages:

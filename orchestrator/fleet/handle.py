@@ -41,17 +41,34 @@ class Fleet:
 
     def start(self, timeout_s: float = START_LIMIT_S) -> None:
         """Start the supervisor and wait until every service is ready. Raises FleetError; then nothing runs."""
+        self.launch()
+        try:
+            self._await(lambda record: record.ready, timeout_s, "the fleet is not ready")
+        except BaseException:
+            self.stop(grace_s=10.0)
+            raise
+
+    def launch(self) -> None:
+        """Start the supervisor without waiting for anything; see ``ready`` and ``ended``."""
         make_private(self._settings.data_dir)
         make_private(self._log.parent)
         self._read_from = self._read_to = self._log.stat().st_size if self._log.exists() else 0
         env = {**self._settings.basic_environment(), **self._settings.environment()}
         argv = [sys.executable, "-m", "orchestrator.fleet"]
         self._process = spawn(argv, env=env, log=self._log, cwd=Path("/"), death_signal=signal.SIGTERM)
-        try:
-            self._await(lambda record: record.ready, timeout_s, "the fleet is not ready")
-        except BaseException:
-            self.stop(grace_s=10.0)
-            raise
+
+    def ready(self) -> bool:
+        """Whether every service of this supervisor was ready once."""
+        record = self._record()
+        return record is not None and record.ready
+
+    def ended(self) -> bool:
+        """Whether the supervisor that was launched has gone by itself."""
+        return self._process is not None and self._process.poll() is not None
+
+    def last_words(self) -> str:
+        """What the supervisor wrote that says most about its end."""
+        return telling_line(self._log, self._read_from)
 
     def stop(self, grace_s: float | None = None) -> int:
         """Stop everything in order and return the supervisor's exit code.
@@ -99,6 +116,12 @@ class Fleet:
         """How many processes ``name`` has had under this supervisor."""
         return self._entry(name).starts
 
+    def is_ready(self, name: str) -> bool:
+        """Whether ``name`` answers now, as the supervisor sees it; False when there is no such service (yet)."""
+        record = self._record()
+        entry = record.entry(name) if record is not None else None
+        return entry is not None and entry.state is State.READY
+
     def pids(self) -> dict[str, int]:
         """Name -> pid of all that runs; ``supervisor``, and a process's children as ``edges.1``, ``edges.2``."""
         found: dict[str, int] = {}
@@ -132,9 +155,7 @@ class Fleet:
             if record is not None and condition(record):
                 return
             if self._process is None or self._process.poll() is not None:
-                raise FleetError(
-                    f"the supervisor has ended: {telling_line(self._log, self._read_from)}", remedy=f"see {self._log}"
-                )
+                raise FleetError(f"the supervisor has ended: {self.last_words()}", remedy=f"see {self._log}")
             if time.monotonic() > deadline:
                 raise FleetError(f"{failure} after {timeout_s:g} s", remedy=f"see {self._log.parent}")
             time.sleep(_POLL_S)

@@ -89,6 +89,10 @@ def _valkey(where: Places) -> Service:
     )
 
 
+def _write_configuration(where: Places) -> None:
+    prepare_valkey(where)
+
+
 def _migrations(env: Mapping[str, str]) -> Service:
     argv = (sys.executable, "-m", "orchestrator.fleet.migrate")
     return Service(name="migrations", argv=argv, env=env, rank=Rank.MIGRATIONS, restart=False)

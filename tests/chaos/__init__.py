@@ -1,0 +1,1 @@
+"""``python -m tests.chaos``: the real fleet under a seeded adversary; the judge reads only rows and the outside."""
