@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -20,7 +21,8 @@ from tasks.base import settings
 
 _log: Final = logging.getLogger(__name__)
 _REPORTS_MISSED: Final = 3
-"""A node that reported within so many intervals is there: another boot under its name is another machine."""
+"""A node that reported within so many intervals is there: another boot under its name may be another machine."""
+_LOOK_S: Final = 0.5
 
 
 @setup_logging.connect
@@ -55,18 +57,35 @@ def start_here(**_given: object) -> None:
 
 
 def register(store: Store, probe: Probe, *, fresh_s: float) -> None:
-    """Raises SystemExit when another machine has this node's name: each would take the other's owners for dead."""
+    """Raises SystemExit when another machine has this node's name: each would take the other's owners for dead.
+
+    A row of another boot that was seen a moment ago is either that, or this machine before a fast reboot. Only another
+    machine goes on to report: so wait for its next report, at most until the row is no longer fresh.
+    """
+    taken = _registered(store, probe, fresh_s)
+    if taken is None:
+        return
+    _log.warning("%s was seen in another boot a moment ago: waiting whether it reports again", probe.node)
+    seen = taken.last_seen_at
+    while taken is not None and taken.last_seen_at == seen:
+        time.sleep(_LOOK_S)
+        taken = _registered(store, probe, fresh_s)
+    if taken is not None:
+        raise SystemExit(
+            f"ORCH_NODE: another machine called {probe.node!r} was seen at {taken.last_seen_at:%H:%M:%S} UTC: give "
+            f"this one a name of its own"
+        )
+
+
+def _registered(store: Store, probe: Probe, fresh_s: float) -> NameTaken | None:
+    """One try; who is in the way, if anybody is."""
     with store.transaction() as connection:
         if _was_declared_lost(connection, probe):
             # Its processes count as dead elsewhere: the reaper ends them all before the node comes back.
             _log.error("this node was declared lost; it is fenced before it works again")
-            return
+            return None
         found = nodes.register(connection, probe, fresh_s=fresh_s)
-    if isinstance(found, NameTaken):
-        raise SystemExit(
-            f"ORCH_NODE: another machine called {probe.node!r} was seen at {found.last_seen_at:%H:%M:%S} UTC: give "
-            f"this one a name of its own. If it is this machine after a reboot, start again in {fresh_s:.0f} seconds."
-        )
+    return found if isinstance(found, NameTaken) else None
 
 
 def _was_declared_lost(connection: Connection, probe: Probe) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -125,16 +126,30 @@ def _production(outside: Outside, pages: Sequence[ItemPage]) -> Iterator[str]:
         yield f"production answers {seen.version}, not the tip of main {outside.tip}: {seen.detail}"
 
 
-def tracebacks(data_dir: Path) -> Counter[str]:
-    """Errors that services logged with a traceback, by their last line: not violations, but worth a look."""
+def errors(data_dir: Path) -> Counter[str]:
+    """Errors that services logged, by their kind: not violations, since faults cause them, but worth a look."""
     found: Counter[str] = Counter()
     for log in sorted(data_dir.rglob("logs/*.log")):
-        lines = log.read_text(errors="replace").splitlines()
-        for number, line in enumerate(lines):
-            if line.startswith("Traceback") or '"Traceback' in line:
-                end = next((one for one in lines[number + 1 :] if one and not one.startswith(" ")), "")
-                found[f"{log.name}: {end[:160]}"] += 1
+        for line in log.read_text(errors="replace").splitlines():
+            if line.startswith("{"):
+                found.update([f"{log.stem}: {one}" for one in _error_of(line)])
     return found
+
+
+def _error_of(line: str) -> Iterator[str]:
+    """The last line of the traceback of a record, without what differs each time."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return
+    exception = str(record.get("exception", "")).strip()
+    if exception:
+        last = next((one for one in reversed(exception.splitlines()) if _KIND.match(one)), exception.splitlines()[-1])
+        yield _VARIES.sub("…", last)[:160]
+
+
+_KIND: Final = re.compile(r"[\w.]+(Error|Exception|Lost\w*)\b")
+_VARIES: Final = re.compile(r"/tmp\S*|0x[0-9a-f]+|[0-9a-f]{12,}|\d+")
 
 
 def processors() -> int:

@@ -141,7 +141,7 @@ class _Run:
         return [f"I16: left over: {one}" for one in left]
 
     def _notes(self) -> list[str]:
-        notes = [f"{count} x {what}" for what, count in judge.tracebacks(self._options.data_dir).most_common(8)]
+        notes = [f"{count} x {what}" for what, count in judge.errors(self._options.data_dir).most_common(12)]
         if self._machine.problem:
             notes.append(f"no reboot and no full disk: {self._machine.problem}")
         return notes
