@@ -46,7 +46,7 @@ class Counted:
         if self.status is EffectStatus.CONFIRMED and not self.skipped:
             fits = self.needed <= self.landed <= self.allowed
         else:
-            # Of what may come again, other claims landed; and what cannot be taken back may have, before it was revoked.
+            # Of what may come again another claim landed; or this one did before, as it cannot be taken back.
             fits = self.landed <= (self.allowed if self.kind in _COME_AGAIN else 0)
         return "" if fits else f"{what}: {self.status}, and landed {self.landed} times"
 

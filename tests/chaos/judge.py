@@ -17,8 +17,7 @@ from sqlalchemy import text
 
 from orchestrator.demo.counting import count, strays
 from orchestrator.demo.outside import Outside, look
-from orchestrator.demo.story import PROJECT
-from orchestrator.demo.watch import TrackerWatch
+from orchestrator.demo.trackers import LocalTables
 from orchestrator.store import read_models
 from orchestrator.store.read_models import ItemPage, ItemState
 from tests.chaos.arena import Arena
@@ -38,11 +37,12 @@ _NOT_AT_REST: Final = {
 """What there may be none of when everything rests: I13, I15, I16."""
 
 
-class _TrackerLog(TrackerWatch):
+class _TrackerLog(LocalTables):
     """How often each item came into each state, by the log that the arena keeps in the database."""
 
     def __init__(self, arena: Arena) -> None:
-        super().__init__(arena.engine.project(PROJECT).tracker)
+        super().__init__()
+        self.opened(arena.engine, "")
         with arena.store.transaction() as connection:
             rows = connection.execute(text("SELECT item, state, count(*) AS n FROM chaos_states GROUP BY 1, 2")).all()
         self._counted: dict[str, Counter[str]] = {}
