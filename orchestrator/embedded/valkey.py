@@ -29,7 +29,7 @@ def valkey_binary() -> Path:
 
 
 def prepare_valkey(where: Places) -> Path:
-    """Write the server's configuration and return its path.
+    """Write the server's configuration and return its path; its directory is made where it is gone.
 
     Saved once a minute so that waiting nudges usually survive a restart; nothing relies on it.
     """
@@ -45,6 +45,7 @@ def prepare_valkey(where: Places) -> Path:
         "daemonize no",
     ]
     configuration = where.valkey_data / "valkey.conf"
+    configuration.parent.mkdir(mode=0o700, exist_ok=True)
     configuration.write_text("\n".join(lines) + "\n")
     return configuration
 

@@ -11,7 +11,7 @@ from orchestrator.embedded.places import Places, places
 from orchestrator.embedded.postgres import clear_stale_pid_file, postgres_answers, postgres_argv
 from orchestrator.embedded.run_as import RunAs
 from orchestrator.embedded.stores import store_environment
-from orchestrator.embedded.valkey import valkey_answers, valkey_argv
+from orchestrator.embedded.valkey import prepare_valkey, valkey_answers, valkey_argv
 from orchestrator.fleet.needs import FleetSettings
 from orchestrator.fleet.probes import answers_http
 from orchestrator.fleet.ready_mark import ready_mark
@@ -84,6 +84,8 @@ def _valkey(where: Places) -> Service:
         env=store_environment(),
         rank=Rank.BROKER,
         ready=lambda: valkey_answers(where),
+        # Each time: its whole directory may be lost, and it must come up empty instead of never again.
+        prepare=lambda: prepare_valkey(where),
         death_signal=signal.SIGTERM,
         grace_s=STORE_GRACE_S,
     )

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+from orchestrator.embedded.places import places
 from orchestrator.fleet import Rank, Service, build_services
 from orchestrator.fleet.services import FLOWER_USER
 from orchestrator.settings import Settings, load_settings
@@ -87,3 +89,13 @@ def test_flower_stays_on_loopback_and_read_only_even_when_the_web_does_not(tmp_p
     services = _services(tmp_path, ORCH_HOST="0.0.0.0", ORCH_API_TOKEN="t" * 32)
     assert "0.0.0.0:8080" in services["web"].argv
     assert {"--address=127.0.0.1", "--read_only=True"} <= set(services["flower"].argv)
+
+
+def test_a_broker_whose_whole_directory_was_lost_comes_up_empty(tmp_path: Path) -> None:
+    prepare = _services(tmp_path)["valkey"].prepare
+    assert prepare is not None
+    for _ in range(2):
+        prepare()
+        (config,) = places(tmp_path).valkey_data.iterdir()
+        assert "unixsocket" in config.read_text()
+        shutil.rmtree(config.parent)
