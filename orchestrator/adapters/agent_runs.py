@@ -21,7 +21,8 @@ from typing import Final
 
 from orchestrator.adapters import procfs, shim, verdict_files
 from orchestrator.adapters import run_directory as files
-from orchestrator.adapters.agents.environment import agent_environment
+from orchestrator.adapters.agents.environment import agent_environment, read_credentials
+from orchestrator.adapters.agents.sandbox import Fences
 from orchestrator.adapters.open_runs import OpenRuns
 from orchestrator.adapters.shim_agent import Request
 from orchestrator.domain.errors import ConfigurationError, PermanentError, TransientError, UsageError
@@ -33,6 +34,9 @@ OUTPUT_CAP: Final = 16 * 1024 * 1024
 """Bytes kept of each of stdout and stderr."""
 GRACE_S: Final = 10.0
 """Seconds between asking an agent to end and forcing it, when the shim ends it by itself."""
+_MIB: Final = 1024 * 1024
+_SHORTEST_SECRET: Final = 6
+"""Characters: masking anything shorter would garble the output and hide nothing."""
 _START_S: Final = 5.0
 _FINISH_S: Final = 15.0
 """Beyond the grace, for the sweep, the last output and the exit record."""
@@ -50,12 +54,15 @@ class LocalAgentRuns:
         host: Host,
         clis: Mapping[str, AgentCli],
         search_path: str = os.defpath,
+        fences: Fences | None = None,
         output_cap: int = OUTPUT_CAP,
         start_timeout_s: float = _START_S,
     ) -> None:
-        """``search_path`` is the PATH that agents get, after a directory that holds ``orch`` alone."""
+        """``search_path`` is the PATH that agents get, after a directory that holds ``orch`` alone; ``fences`` hide
+        what is the orchestrator's own from them."""
         self._base, self._host, self._clis = base, host, clis
         self._search_path, self._output_cap, self._start_timeout_s = search_path, output_cap, start_timeout_s
+        self._fences = fences or Fences((base,))
         self._open = OpenRuns(base)
 
     def start(self, request: AgentRequest) -> Owner:
@@ -92,18 +99,20 @@ class LocalAgentRuns:
             raise ConfigurationError(
                 f"agents.{request.stage}.runtime: is {request.spec.runtime!r}, known here: {known}"
             )
-        command = cli.command(request)
+        command, credentials = cli.command(request), read_credentials(request.spec, request.stage)
         environment = agent_environment(
             run_id=request.run_id,
             stage=request.stage,
             run_dir=request.run_dir,
             search_path=self._search_path,
             additions={**command.environment, **request.spec.environment},
+            credentials=credentials,
         )
+        argv = self._fences.around(request, command.argv, environment["PATH"])
         return Request(
             run_id=request.run_id,
             node=self._host.node,
-            argv=list(command.argv),
+            argv=list(argv),
             cwd=str(request.worktree),
             env=environment,
             wall_clock_s=request.spec.wall_clock_s,
@@ -111,7 +120,11 @@ class LocalAgentRuns:
             output_cap=self._output_cap,
             gentle_signal=int(command.gentle_signal),
             grace_s=GRACE_S,
-            file_size_limit=0,
+            file_size_limit=request.spec.file_size_mib * _MIB,
+            memory_limit=request.spec.memory_mib * _MIB,
+            process_limit=request.spec.processes,
+            fenced=argv != command.argv,
+            masks=[value for value in credentials.values() if len(value) >= _SHORTEST_SECRET],
         )._asdict()
 
     def _await_start(self, run_dir: Path, code: int) -> Owner:

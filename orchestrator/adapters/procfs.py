@@ -143,6 +143,24 @@ def children_of(pid: int) -> list[int]:
         return []
 
 
+def descendants_of(pid: int) -> list[int]:
+    """Pids of its children and of theirs, to the last."""
+    found, fresh = [], children_of(pid)
+    while fresh:
+        found += fresh
+        fresh = [child for one in fresh for child in children_of(one)]
+    return found
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of that process that lies in RAM, shared pages included; 0 when it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, IndexError, ValueError):
+        return 0
+
+
 def carries(pid: int, marker: bytes) -> bool:
     """True when the environment that ``pid`` was started with has the entry ``marker`` (``NAME=value``)."""
     try:

@@ -26,7 +26,7 @@ if __package__ in (None, ""):  # started by path: the package is found beside th
 
 from orchestrator.adapters import procfs
 from orchestrator.adapters import run_directory as files
-from orchestrator.adapters.shim_agent import Agent, Output, Request, adopt_orphans, fork_agent
+from orchestrator.adapters.shim_agent import Agent, Mask, Output, Request, adopt_orphans, fork_agent
 
 EXIT_BUSY = 75
 """Another shim runs in this directory."""
@@ -38,6 +38,7 @@ EXIT_FAILED = 70
 _CHUNK = 64 * 1024
 _TICK_S = 0.5
 """How often limits and the stop file are looked at; signals and output are seen at once."""
+_COUNT_S = 2.0
 _SWEEP_S = 10.0
 _DRAIN_S = 2.0
 _ORPHANS_S = 2.0
@@ -76,8 +77,8 @@ class Watch:
         self._request, self._agent, self._mailbox = request, agent, mailbox
         self._prompt = memoryview(prompt)
         self._outputs = {
-            agent.stdout: Output(files.STDOUT, request.output_cap),
-            agent.stderr: Output(files.STDERR, request.output_cap),
+            agent.stdout: Output(files.STDOUT, request.output_cap, Mask(request.masks)),
+            agent.stderr: Output(files.STDERR, request.output_cap, Mask(request.masks)),
         }
         self._poll = select.poll()
         for fd in (*self._outputs, mailbox.fd):
@@ -88,7 +89,8 @@ class Watch:
         self._ending: list[tuple[float, Callable[[], None]]] = []
         self._seen: dict[tuple[int, int], procfs.Process] = {}
         self._orphans: dict[tuple[int, int], procfs.Process] = {}
-        self.reason = ""
+        self.reason = self.detail = ""
+        self._next_count = 0.0
 
     def follow(self) -> int:
         """Until the agent's main process has ended; its exit code."""
@@ -207,6 +209,24 @@ class Watch:
             return "silent"
         if self._mailbox.stop_asked or self._finds_stop_file(now):
             return "stopped"
+        return self._over_limit(now)
+
+    def _over_limit(self, now: float) -> str:
+        """Memory and processes of everything below the shim, counted every few seconds: a group of a kernel that
+        would count them is not to be had everywhere."""
+        request = self._request
+        if now < self._next_count or not (request.memory_limit or request.process_limit):
+            return ""
+        self._next_count = now + _COUNT_S
+        pids = procfs.descendants_of(os.getpid())
+        memory = sum(map(procfs.resident_bytes, pids))
+        for figure, limit, what in (
+            (len(pids), request.process_limit, "processes"),
+            (memory, request.memory_limit, "bytes of memory"),
+        ):
+            if limit and figure > limit:
+                self.detail = f"it had {figure} {what}, at most {limit} are allowed"
+                return "over-limit"
         return ""
 
     def _finds_stop_file(self, now: float) -> bool:
@@ -222,11 +242,24 @@ class Watch:
         self._remember(*procfs.strays(_traces_of(self._request, self._agent)))
         grace = _asked_grace(self._request.grace_s)
         gentle = self._request.gentle_signal
-        if gentle != signal.SIGTERM:
+        if self._request.fenced:
+            # bubblewrap dies of any signal and takes all inside with it, so the program inside is asked.
+            self._ending.append((now, lambda: self._signal_inside(gentle)))
+        elif gentle != signal.SIGTERM:
             self._ending.append((now, lambda: os.kill(self._agent.pid, gentle)))
             now, grace = now + grace / 2, grace / 2
-        self._ending.append((now, lambda: self._signal_group(signal.SIGTERM)))
+            self._ending.append((now, lambda: self._signal_group(signal.SIGTERM)))
+        else:
+            self._ending.append((now, lambda: self._signal_group(signal.SIGTERM)))
         self._ending.append((now + grace, lambda: self._signal_group(signal.SIGKILL)))
+
+    def _signal_inside(self, signum: int) -> None:
+        """The agent's own program: the child of the first process of the fence's pid namespace."""
+        for first in procfs.children_of(self._agent.pid):
+            for pid in procfs.children_of(first):
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signum)
+                    os.kill(pid, signal.SIGCONT)
 
     def _signal_group(self, signum: int) -> None:
         """The group exists: its leader is our child and not reaped. A stopped process needs SIGCONT to see SIGTERM."""
@@ -298,7 +331,8 @@ def _watched(watch: Watch) -> dict[str, object]:
     code = watch.follow()
     swept = watch.finish()
     left = f"could not be ended: {'; '.join(map(str, swept.left))}" if swept.left else ""
-    return exit_record(watch.reason or "exited", code, watch.proof(swept), len(swept.dead), left)
+    detail = "; ".join(filter(None, (watch.detail, left)))
+    return exit_record(watch.reason or "exited", code, watch.proof(swept), len(swept.dead), detail)
 
 
 def _identity(request: Request, agent: Agent) -> dict[str, object]:

@@ -34,6 +34,10 @@ class Request(NamedTuple):
     gentle_signal: int
     grace_s: float
     file_size_limit: int
+    memory_limit: int = 0
+    process_limit: int = 0
+    fenced: bool = False
+    masks: list[str] = []  # noqa: RUF012  # a named tuple's default is never changed
 
 
 def _prctl(option: int, value: int) -> None:
@@ -47,16 +51,52 @@ def adopt_orphans() -> None:
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
+class Mask:
+    """Puts stars where a secret stands, also one that comes in two pieces; it is never written anywhere."""
+
+    def __init__(self, secrets: list[str]) -> None:
+        self._secrets = sorted((one.encode() for one in secrets), key=len, reverse=True)
+        self._overlap = max((len(one) for one in self._secrets), default=1) - 1
+        self._held = b""
+
+    def take(self, chunk: bytes) -> bytes:
+        """What may be written now: all but an end that could be the beginning of a secret."""
+        held = self._stars(self._held + chunk)
+        keep = self._unsafe_end(held)
+        self._held = held[len(held) - keep :]
+        return held[: len(held) - keep]
+
+    def rest(self) -> bytes:
+        held, self._held = self._held, b""
+        return held
+
+    def _stars(self, data: bytes) -> bytes:
+        for one in self._secrets:
+            data = data.replace(one, b"****")
+        return data
+
+    def _unsafe_end(self, data: bytes) -> int:
+        """Bytes at the end that a secret begins with; an agent's last line must not wait for nothing."""
+        for length in range(min(self._overlap, len(data)), 0, -1):
+            if any(one.startswith(data[-length:]) for one in self._secrets):
+                return length
+        return 0
+
+
 class Output:
     """One output of the agent: its first bytes in a file, and when there are too many, its last ones too."""
 
-    def __init__(self, path: str, cap: int) -> None:
+    def __init__(self, path: str, cap: int, mask: Mask) -> None:
+        self._mask = mask
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         self._room = max(0, cap - _TAIL)
         self._tail = bytearray()
         self._cut = 0
 
     def take(self, chunk: bytes) -> None:
+        self._keep(self._mask.take(chunk))
+
+    def _keep(self, chunk: bytes) -> None:
         head, rest = chunk[: self._room], chunk[self._room :]
         self._room -= len(head)
         self._write(head)
@@ -67,6 +107,7 @@ class Output:
             del self._tail[:surplus]
 
     def close(self) -> None:
+        self._keep(self._mask.rest())
         surplus = max(0, len(self._tail) - _TAIL)
         self._cut += surplus
         if self._cut:

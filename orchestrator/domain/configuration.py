@@ -24,12 +24,22 @@ class OnDeployFailure(StrEnum):
     FIX_FORWARD = "fix-forward"
 
 
+class Sandbox(StrEnum):
+    """Whether an agent runs behind a fence: never without one, behind one where it can be had, or without."""
+
+    REQUIRED = "required"
+    PREFERRED = "preferred"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True)
 class AgentSpec:
     """Which agent does a stage, and what it may use. Times in seconds.
 
     ``command`` is the program of the runtime ``command``, and replaces the name of a CLI where that is not on the
     path; ``arguments`` are added to a CLI's own. ``max_turns`` and ``max_usd`` bound one run, where the CLI can.
+    ``credentials`` are files by the name of the variable that the agent gets their text in, nobody else does.
+    ``sandbox_readable`` are paths that it sees beside the system and its own. A limit of 0 is off.
     """
 
     runtime: str = "command"
@@ -41,6 +51,12 @@ class AgentSpec:
     wall_clock_s: int = 3600
     silence_s: int = 900
     environment: Mapping[str, str] = field(default_factory=dict)
+    credentials: Mapping[str, str] = field(default_factory=dict)
+    sandbox: Sandbox = Sandbox.PREFERRED
+    sandbox_readable: tuple[str, ...] = ()
+    memory_mib: int = 8192
+    processes: int = 500
+    file_size_mib: int = 4096
 
 
 @dataclass(frozen=True, slots=True)

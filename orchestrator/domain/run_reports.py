@@ -77,6 +77,8 @@ def outcome_of(ended: RunExit, report: RunReport, *, has_verdict: bool) -> Outco
             return Outcome.STOPPED
         case "bad-start":
             return Outcome.BAD_START
+        case "over-limit":
+            return Outcome.KILLED
         case "timed-out":
             return Outcome.TIMED_OUT
         case "silent":

@@ -29,7 +29,7 @@ class PromptFacts:
 
 @dataclass(frozen=True, slots=True)
 class RunExit:
-    """The shim's exit record. ``reason``: exited | timed-out | silent | stopped | bad-start."""
+    """The shim's exit record. ``reason``: exited | timed-out | silent | over-limit | stopped | bad-start."""
 
     exit_code: int | None
     signal: int | None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -10,8 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import billiard
@@ -23,62 +21,13 @@ from orchestrator.adapters.agents.command import CommandAgent
 from orchestrator.adapters.agents.environment import GIT_CUT_OFF
 from orchestrator.adapters.host import LinuxHost
 from orchestrator.adapters.run_directory import marker_of
-from orchestrator.adapters.shim_agent import adopt_orphans
-from orchestrator.domain.configuration import AgentSpec
+from orchestrator.domain.configuration import AgentSpec, Sandbox
 from orchestrator.domain.errors import ConfigurationError, PermanentError, TransientError, UsageError
 from orchestrator.domain.ownership import Liveness, Owner
-from orchestrator.domain.runs import RunExit
-from orchestrator.domain.stages import Stage
 from orchestrator.ports import AgentRequest, AgentRuns
+from tests.adapters.agent_bench import Bench
 from tests.adapters.agent_processes import DAEMON, pid_in, sleeper
-from tests.processes import NAP, Children, is_running, python, until
-
-
-class Bench:
-    """A base directory, a worktree, and requests for runs there; ends whatever a test started."""
-
-    def __init__(self, directory: Path) -> None:
-        adopt_orphans()  # see ShimRun
-        self.base, self.worktree = directory / "runs", directory / "worktree"
-        self.worktree.mkdir()
-        self.runs = self.fresh()
-        self._requests: list[AgentRequest] = []
-
-    def fresh(self) -> LocalAgentRuns:
-        """What a worker that was just started has: the base directory and nothing else."""
-        return LocalAgentRuns(self.base, host=LinuxHost("here"), clis={"command": CommandAgent()})
-
-    def request(
-        self, program: str = NAP, *, prompt: str = "", environment: Mapping[str, str] | None = None, **spec: int
-    ) -> AgentRequest:
-        run_id = uuid.uuid4().hex
-        made = AgentRequest(
-            run_id=run_id,
-            run_dir=self.base / run_id,
-            worktree=self.worktree,
-            prompt=prompt,
-            spec=AgentSpec(command=tuple(python(program)), environment=environment or {}, **spec),  # type: ignore[arg-type]  # its numbers
-            stage=Stage.DEVELOPMENT,
-        )
-        self._requests.append(made)
-        return made
-
-    def agent_pid(self, request: AgentRequest) -> int:
-        return int(json.loads((request.run_dir / "shim.json").read_text())["agent_pgid"])
-
-    def ended(self, request: AgentRequest) -> RunExit:
-        found = until(lambda: self.runs.exit_record(request.run_dir), 15)
-        assert found is not None
-        return found
-
-    def end(self) -> None:
-        for request in self._requests:
-            owner = self.runs.owner(request.run_dir)
-            if owner:
-                procfs.send(owner.pid, owner.start_ticks, signal.SIGKILL)
-                with contextlib.suppress(ChildProcessError):
-                    os.waitpid(owner.pid, 0)
-            procfs.sweep(procfs.Traces(marker_of(request.run_id)), 5.0)
+from tests.processes import NAP, Children, is_running, until
 
 
 @pytest.fixture
@@ -202,7 +151,7 @@ class TestStart:
 
     def test_a_program_that_cannot_be_executed_is_an_exit_record(self, bench: Bench) -> None:
         request = bench.request()
-        object.__setattr__(request, "spec", AgentSpec(command=("no-such-agent",)))
+        object.__setattr__(request, "spec", AgentSpec(command=("no-such-agent",), sandbox=Sandbox.OFF))
         bench.runs.start(request)
         ended = bench.ended(request)
         assert ended.reason == "bad-start"

@@ -11,7 +11,7 @@ from typing import Final
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ownership import Owner
 from orchestrator.domain.stages import Actor as Who
-from orchestrator.engine import drive, intake, operator, reaper, reconciler
+from orchestrator.engine import deliveries, drive, operator, reaper, reconciler
 from orchestrator.engine.finalizer import finalize_deploys, finalizer_parts
 from orchestrator.ports import TrackerState
 from orchestrator.store import inbox
@@ -61,7 +61,7 @@ def _delivery(place: Place, name: str) -> None:
         kept = inbox.receive(
             connection, source="local", delivery=name, dedupe_key=name, event=f"{name}.changed", body=b"{}"
         )
-    intake.process_delivery(place.engine, kept.id)
+    deliveries.process_delivery(place.engine, kept.id)
 
 
 def _reconciler(place: Place) -> None:

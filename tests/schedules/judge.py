@@ -65,7 +65,7 @@ def settle(place: Place, *, land_after: int = 0) -> list[str]:
         problems += [f"I15 {ITEM}: a sweep failed: {one}" for one in fleet.sweep(place)]
         now = _signature(place)
         idle = idle + 1 if now == before and not place.network.flight else 0
-        if idle and (_at_rest(place) or idle > 2):
+        if idle > 2 or (_at_rest(place) and not place.network.flight and _nothing_is_held(place)):
             break
         if idle:
             place.pass_hour()
@@ -83,6 +83,17 @@ def _signature(place: Place) -> object:
           (SELECT count(*) FROM gate_results) AS judged, (SELECT count(*) FROM jobs) AS jobs FROM tasks"""
     )[0]
     return tuple(row)
+
+
+def _nothing_is_held(place: Place) -> bool:
+    """The last sweep of a schedule must leave nothing to the next one."""
+    held = place.rows(
+        """SELECT 1 FROM transition_lease WHERE released_at IS NULL UNION ALL
+        SELECT 1 FROM merge_lease WHERE released_at IS NULL UNION ALL
+        SELECT 1 FROM effects WHERE status = 'claimed' AND kind <> 'notify' UNION ALL
+        SELECT 1 FROM deployments WHERE status IN ('requested', 'running')"""
+    )
+    return not held
 
 
 def _at_rest(place: Place) -> bool:

@@ -10,10 +10,10 @@ import pytest
 
 from orchestrator import failpoints
 from orchestrator.settings import Switches
-from tests.schedules import plans
+from tests.schedules import cast, plans
 from tests.schedules.__main__ import play_random
 from tests.schedules.place import Scenario
-from tests.schedules.run import Outcome, Stage, parse
+from tests.schedules.run import Outcome, Schedule, Stage, parse
 
 _PINNED = [
     line.split()[0]
@@ -100,3 +100,10 @@ def test_with_the_lease_the_incident_does_not_happen(stage: Stage) -> None:
 
 def test_every_scenario_has_pairs_to_meet() -> None:
     assert all(len(list(plans.pairs(one))) > 60 for one in Scenario)
+
+
+@pytest.mark.parametrize("part", list(cast.Part))
+def test_every_part_can_be_played_alone(stage: Stage, part: cast.Part) -> None:
+    """A part that left with an error would be a violation, and one that does nothing would show nothing."""
+    outcome = stage.play(Schedule(Scenario.MERGE, (part,)))
+    assert not outcome.breaches, outcome.told()

@@ -9,9 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from orchestrator.adapters.run_directory import MARKER
+from orchestrator.domain.configuration import AgentSpec
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.domain.stages import Stage
 
@@ -34,11 +36,18 @@ _SECRET: Final = re.compile(r"ORCH_(DATABASE_URL|BROKER_URL|.*(TOKEN|SECRET|API_
 
 
 def agent_environment(
-    *, run_id: str, stage: Stage, run_dir: Path, search_path: str, additions: Mapping[str, str]
+    *,
+    run_id: str,
+    stage: Stage,
+    run_dir: Path,
+    search_path: str,
+    additions: Mapping[str, str],
+    credentials: Mapping[str, str] = MappingProxyType({}),
 ) -> dict[str, str]:
     """The complete environment of one run. ``additions`` come from the configuration and may replace anything but
-    the marker by which the run's processes are found. Raises ConfigurationError for a secret of the orchestrator."""
-    if refused := sorted(name for name in additions if _SECRET.fullmatch(name)):
+    the marker by which the run's processes are found; ``credentials`` are the agent's own. Raises ConfigurationError
+    for a secret of the orchestrator."""
+    if refused := sorted(name for name in (*additions, *credentials) if _SECRET.fullmatch(name)):
         raise ConfigurationError(
             [
                 f"agents.{stage}.environment.{name}: belongs to the orchestrator, an agent never gets it"
@@ -53,5 +62,20 @@ def agent_environment(
         "TERM": "dumb",
         **GIT_CUT_OFF,
         **additions,
+        **credentials,
         MARKER: run_id,
     }
+
+
+def read_credentials(spec: AgentSpec, stage: Stage) -> dict[str, str]:
+    """The agent's own secrets, from their files, by variable. Raises ConfigurationError for one that cannot be read."""
+    found = {}
+    for name, file in spec.credentials.items():
+        try:
+            found[name] = Path(file).expanduser().read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigurationError(
+                f"agents.{stage}.credentials.{name}: {file} cannot be read ({error})",
+                remedy="give a file that holds only the secret, readable for the workers",
+            ) from error
+    return found

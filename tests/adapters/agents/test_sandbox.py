@@ -1,0 +1,162 @@
+"""Behind the fence an agent reaches nothing of the orchestrator; every attempt is made by a real process."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orchestrator.adapters import procfs
+from orchestrator.adapters.agents import sandbox
+from orchestrator.adapters.agents.sandbox import Fences
+from orchestrator.adapters.run_directory import marker_of
+from orchestrator.domain.configuration import Sandbox
+from orchestrator.domain.errors import ConfigurationError
+from tests.adapters.agent_bench import Bench
+from tests.processes import until
+
+fenced = pytest.mark.skipif(bool(sandbox.problem()), reason=f"no fence on this machine: {sandbox.problem()}")
+
+TRY = """
+import json, os, socket, subprocess
+def attempt(act):
+    try:
+        act()
+        return "done"
+    except Exception as error:
+        return type(error).__name__
+results = {name: attempt(act) for name, act in ATTEMPTS.items()}
+open("results.json.t", "w").write(json.dumps(results))
+os.rename("results.json.t", "results.json")
+"""
+
+
+@pytest.fixture
+def secret(tmp_path: Path) -> Path:
+    file = tmp_path / "data" / "secrets" / "token"
+    file.parent.mkdir(parents=True)
+    file.write_text("forge-token-that-can-merge")
+    return file
+
+
+@pytest.fixture
+def database(tmp_path: Path, secret: Path) -> Iterator[Path]:
+    """A socket that answers, where an embedded store has its own."""
+    path = tmp_path / "data" / "pg.sock"
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind(str(path))
+        bound.listen()
+        yield path
+
+
+@pytest.fixture
+def bench(tmp_path: Path, secret: Path) -> Iterator[Bench]:
+    """The base directory lies in a data directory of the orchestrator, as it does in production."""
+    made = Bench(tmp_path / "data", Fences((tmp_path / "data",), (secret,)))
+    subprocess.run(["git", "init", "-q", str(made.worktree)], check=True)
+    (made.worktree / ".git" / "hooks").mkdir(exist_ok=True)
+    yield made
+    made.end()
+
+
+def attempts(bench: Bench, acts: str, mode: Sandbox) -> dict[str, Any]:
+    """What became of each act of the agent: "done", or the name of the error."""
+    request = bench.request(f"import os, socket, subprocess\nATTEMPTS = {{{acts}}}\n{TRY}", sandbox=mode)
+    bench.runs.start(request)
+    assert bench.ended(request).reason == "exited"
+    found: dict[str, Any] = json.loads((bench.worktree / "results.json").read_text())
+    return found
+
+
+def acts_on(bench: Bench, secret: Path, database: Path) -> str:
+    other = bench.worktree.parent / "other-worktree" / "code.py"
+    other.parent.mkdir()
+    other.write_text("x = 1")
+    git = bench.worktree / ".git"
+    return ",".join(
+        (
+            f"'a secret': lambda: open({str(secret)!r}).read()[0]",
+            f"'another worktree': lambda: open({str(other)!r}).read()",
+            f"'the database socket': lambda: socket.socket(socket.AF_UNIX).connect({str(database)!r})",
+            f"'a hook': lambda: open({str(git / 'hooks/pre-push')!r}, 'w')",
+            f"'git configuration': lambda: open({str(git / 'config')!r}, 'a')",
+            "'its shim': lambda: os.kill(os.getppid(), 0) if os.getppid() > 2 else 1 / 0",
+            f"'environment of others': lambda: open('/proc/{os.getpid()}/environ').read()",
+            "'the system': lambda: open('/etc/orch-red-team', 'w')",
+        )
+    )
+
+
+@fenced
+def test_inside_every_attempt_at_what_is_not_its_own_fails(bench: Bench, secret: Path, database: Path) -> None:
+    found = attempts(bench, acts_on(bench, secret, database), Sandbox.REQUIRED)
+    assert {name: result for name, result in found.items() if result == "done"} == {}
+
+
+def test_outside_the_same_attempts_succeed_so_the_fence_is_what_prevents_them(
+    bench: Bench, secret: Path, database: Path
+) -> None:
+    found = attempts(bench, acts_on(bench, secret, database), Sandbox.OFF)
+    prevented = ("a secret", "another worktree", "the database socket", "a hook", "git configuration")
+    assert [found[name] for name in prevented] == ["done"] * len(prevented)
+    Path("/etc/orch-red-team").unlink(missing_ok=True)
+
+
+@fenced
+def test_inside_it_works_as_usual(bench: Bench) -> None:
+    acts = ",".join(
+        (
+            "'its worktree': lambda: open('new.py', 'w').write('x')",
+            "'its home': lambda: open(os.path.expanduser('~/state'), 'w').write('x')",
+            "'its temporary files': lambda: open(os.environ['TMPDIR'] + '/x', 'w').write('x')",
+            "'a program': lambda: subprocess.run(['ls', '/'], check=True)",
+            "'orch': lambda: subprocess.run(['orch', '--version'], check=True)",
+            "'a git object': lambda: open('.git/objects/ab', 'w')",
+        )
+    )
+    found = attempts(bench, acts, Sandbox.REQUIRED)
+    assert {name: result for name, result in found.items() if result != "done"} == {}
+
+
+@fenced
+def test_the_program_inside_is_asked_before_it_is_ended(bench: Bench) -> None:
+    program = (
+        "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (open('asked', 'w'), sys.exit(0)));"
+        "open('up', 'w'); time.sleep(60)"
+    )
+    request = bench.request(program, sandbox=Sandbox.REQUIRED)
+    bench.runs.start(request)
+    until((bench.worktree / "up").exists, 20)
+    assert bench.runs.stop(request.run_dir, 10)
+    assert (bench.worktree / "asked").exists()
+
+
+@fenced
+def test_what_it_leaves_behind_inside_is_gone_with_it(bench: Bench) -> None:
+    program = (
+        "import subprocess, sys; p = subprocess.Popen(['setsid', 'sleep', '300'], stdout=-3, stdin=-3, stderr=-3);"
+        "open('left', 'w').write('x')"
+    )
+    request = bench.request(program, sandbox=Sandbox.REQUIRED)
+    bench.runs.start(request)
+    ended = bench.ended(request)
+    assert (ended.reason, ended.exit_code) == ("exited", 0)
+    assert procfs.strays(procfs.Traces(marker_of(request.run_id))) == []
+
+
+def test_where_no_fence_can_be_had_required_refuses_and_preferred_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sandbox, "problem", lambda: "bwrap is not installed")
+    with pytest.raises(ConfigurationError, match=r"sandbox: is required, and bwrap is not installed"):
+        bench.runs.start(bench.request(sandbox=Sandbox.REQUIRED))
+    request = bench.request("open('ran', 'w')", sandbox=Sandbox.PREFERRED)
+    bench.runs.start(request)
+    bench.ended(request)
+    assert (bench.worktree / "ran").exists()
