@@ -85,10 +85,14 @@ def _valkey(where: Places) -> Service:
         rank=Rank.BROKER,
         ready=lambda: valkey_answers(where),
         # Each time: its whole directory may be lost, and it must come up empty instead of never again.
-        prepare=lambda: prepare_valkey(where),
+        prepare=lambda: _write_configuration(where),
         death_signal=signal.SIGTERM,
         grace_s=STORE_GRACE_S,
     )
+
+
+def _write_configuration(where: Places) -> None:
+    prepare_valkey(where)
 
 
 def _write_configuration(where: Places) -> None:
