@@ -95,10 +95,6 @@ def _write_configuration(where: Places) -> None:
     prepare_valkey(where)
 
 
-def _write_configuration(where: Places) -> None:
-    prepare_valkey(where)
-
-
 def _migrations(env: Mapping[str, str]) -> Service:
     argv = (sys.executable, "-m", "orchestrator.fleet.migrate")
     return Service(name="migrations", argv=argv, env=env, rank=Rank.MIGRATIONS, restart=False)
