@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from orchestrator.domain.configuration import RepositoryConfig
 from orchestrator.domain.ownership import HeldLease
@@ -59,6 +59,10 @@ class Landed:
 
     result: Mapping[str, str]
     unsettled: bool = False
+
+
+GONE: Final = Landed({"skipped": "the work item is gone from the tracker"})
+"""What an effect on a work item finds that was deleted there: there is nothing left to write to."""
 
 
 @dataclass(frozen=True, slots=True)

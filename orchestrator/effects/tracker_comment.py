@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from orchestrator.domain.errors import NotFoundError
 from orchestrator.domain.ownership import HeldLease
 from orchestrator.domain.stages import EffectKind
-from orchestrator.effects.contract import Absent, EffectContext, Landed, Seen
+from orchestrator.effects.contract import GONE, Absent, EffectContext, Landed, Seen
 from orchestrator.effects.markers import comment_marker
 
 _LONGEST_TEXT: Final = 20_000
@@ -31,7 +32,11 @@ class CommentOnWorkItem:
         }
 
     def look(self, context: EffectContext) -> Seen:
-        found = context.ports.tracker.find_comment(context.request["work_item"], context.request["marker"])
+        """On an item that was deleted there is nothing to say, and nobody to read it."""
+        try:
+            found = context.ports.tracker.find_comment(context.request["work_item"], context.request["marker"])
+        except NotFoundError:
+            return GONE
         return Absent() if found is None else Landed({"comment": found})
 
     def act(self, context: EffectContext, lease: HeldLease) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from orchestrator.domain.errors import NotFoundError
 from orchestrator.domain.ownership import HeldLease
 from orchestrator.domain.stages import EffectKind, Stage
-from orchestrator.effects.contract import Absent, EffectContext, Landed, Seen
+from orchestrator.effects.contract import GONE, Absent, EffectContext, Landed, Seen
 from orchestrator.ports import GuardedTracker, TrackerState
 
 PARK_OCCASION: Final = "park"
@@ -30,8 +31,12 @@ class MoveWorkItem:
         return {"work_item": context.view.work_item, "state": str(_wanted(context))}
 
     def look(self, context: EffectContext) -> Seen:
-        """A STOP that a person wrote meanwhile is not written over, except by the end of the task: then ``kept``."""
-        return _seen(_state_now(context), _requested(context))
+        """A STOP that a person wrote meanwhile is not written over, except by the end of the task: then ``kept``. On an
+        item that was deleted there is nothing to do."""
+        try:
+            return _seen(_state_now(context), _requested(context))
+        except NotFoundError:
+            return GONE
 
     def act(self, context: EffectContext, lease: HeldLease) -> None:
         """Write it over the state that was just read and over no other, where the tracker can do that: a STOP that

@@ -48,7 +48,7 @@ class Worker:
         self._changed = threading.Condition()
         self._busy = self._stopped = self._held = False
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._http = httpx.Client(timeout=30.0, limits=httpx.Limits(max_keepalive_connections=0))
+        self._http: httpx.Client | None = None
 
     def start(self) -> None:
         self._thread.start()
@@ -58,7 +58,8 @@ class Worker:
             self._stopped = True
             self._changed.notify_all()
         self._thread.join(timeout=35)
-        self._http.close()
+        if self._http is not None:
+            self._http.close()
 
     def hold(self) -> None:
         """Do nothing until ``release``: what is then told is as new as the release."""
@@ -137,6 +138,8 @@ class Worker:
             "X-Plane-Event": event,
             "X-Plane-Signature": hmac.new(hook.secret.encode(), body, hashlib.sha256).hexdigest(),
         }
+        if self._http is None:
+            self._http = httpx.Client(timeout=30.0, limits=httpx.Limits(max_keepalive_connections=0))
         try:
             return self._http.post(hook.url, content=body, headers=headers).status_code
         except httpx.HTTPError:
