@@ -52,7 +52,7 @@ class Tracker(Protocol):
         """Move the item. Repeating it is harmless."""
 
     def find_comment(self, key: str, marker: str) -> str | None:
-        """Id of the comment that carries ``marker``, or None."""
+        """Id of the comment that carries ``marker``, or None. Raises NotFoundError without such an item."""
 
     def add_comment(self, key: str, marker: str, text: str) -> str:
         """Add ``text`` (plain text, escaped by the adapter) with the hidden ``marker``; id of the comment."""

@@ -53,6 +53,7 @@ class FakeTracker:
             self.wire.landed.append(("set_state", str(state)))
 
     def find_comment(self, key: str, marker: str) -> str | None:
+        self.work_item(key)
         found = [index for index, one in enumerate(self.comments) if one == (key, marker)]
         return str(found[0]) if found else None
 

@@ -53,6 +53,8 @@ class TrackerContract:
         with pytest.raises(NotFoundError, match=key):
             world.tracker.set_state(key, TrackerState.DONE)
         with pytest.raises(NotFoundError, match=key):
+            world.tracker.find_comment(key, "marker")
+        with pytest.raises(NotFoundError, match=key):
             world.tracker.add_comment(key, "marker", "text")
 
     @pytest.mark.parametrize("state", list(TrackerState))

@@ -1,4 +1,4 @@
-"""A task in a real ledger whose work item lives in the stand-in; its effects run here or in a process that is killed."""
+"""A task in a real ledger whose work item lives in the stand-in. Its effects run here, or in a process that dies."""
 
 from __future__ import annotations
 
