@@ -19,6 +19,7 @@ from orchestrator.demo.counting import count, strays
 from orchestrator.demo.outside import Outside, look
 from orchestrator.demo.trackers import LocalTables
 from orchestrator.store import read_models
+from orchestrator.store.database import Store
 from orchestrator.store.read_models import ItemPage, ItemState
 from tests.chaos.arena import Arena
 from tests.chaos.load import OVER, Load
@@ -57,13 +58,14 @@ def violations(arena: Arena, load: Load) -> Iterator[str]:
     """Everything that is wrong while the fleet still runs, at rest."""
     for row in load.restless():
         yield f"I15: {row.work_item} does not come to rest: {row.stage}, {row.state}: {'; '.join(row.reasons)}"
-    yield from _not_at_rest(arena)
+    yield from not_at_rest(arena.store)
     yield from verify(arena)
     yield from _counted(arena, load)
 
 
-def _not_at_rest(arena: Arena) -> Iterator[str]:
-    with arena.store.transaction() as connection:
+def not_at_rest(store: Store) -> Iterator[str]:
+    """What is left open in the rows."""
+    with store.transaction() as connection:
         for words, statement in _NOT_AT_REST.items():
             number = int(connection.execute(text(statement)).scalar_one())
             if number:
