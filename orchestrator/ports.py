@@ -21,6 +21,7 @@ from orchestrator.domain.ownership import ChildGroup, Liveness, Owner, Probe
 from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.runs import PromptFacts as PromptFacts
 from orchestrator.domain.runs import RunExit as RunExit
+from orchestrator.domain.runs import Usage
 from orchestrator.domain.stages import Stage
 from orchestrator.domain.verdicts import InvalidVerdict, Verdict
 from orchestrator.domain.work_items import TrackerState as TrackerState
@@ -374,8 +375,12 @@ class AgentRuns(Protocol):
     def report(self, run_dir: Path, runtime: str) -> RunReport:
         """What the CLI's output tells of a run that ended."""
 
-    def stop(self, run_dir: Path, grace_s: float) -> Sequence[str]:
-        """End the run and everything it left behind; the proof, a line for each process seen dead."""
+    def usage_so_far(self, run_dir: Path, runtime: str) -> Usage:
+        """What a run in progress has used as far as its stream tells; unmeasured where it tells nothing yet."""
+
+    def stop(self, run_dir: Path, grace_s: float, *, over_budget: str = "") -> Sequence[str]:
+        """End the run and everything it left behind; the proof, a line for each process seen dead.
+        ``over_budget``: the figure that it was ended for; empty: somebody asked for the end."""
 
     def output_tail(self, run_dir: Path, limit: int) -> str: ...
 

@@ -55,7 +55,7 @@ def _pattern(expression: str, allowed: str) -> Rule:
     return Rule(lambda text: bool(compiled.fullmatch(str(text))), allowed, {"pattern": f"^({expression})$"})
 
 
-def _from(least: int, most: int) -> Rule:
+def _from(least: float, most: float) -> Rule:
     return Rule(
         lambda value: isinstance(value, int | float) and least <= value <= most,
         f"a number from {least} to {most}",
@@ -139,7 +139,7 @@ _COMMON: Final[dict[tuple[type, str], Rule]] = {
     (AgentSpec, "processes"): _from(0, 1_000_000),
     (AgentSpec, "file_size_mib"): _from(0, 1024 * 1024),
     (AgentSpec, "max_turns"): _from(1, 100_000),
-    (AgentSpec, "max_usd"): _from(0, 100_000),
+    (AgentSpec, "max_usd"): _from(0.01, 100_000),
 }
 _OPERATOR: Final = Rules(
     fields={
@@ -162,6 +162,9 @@ _OPERATOR: Final = Rules(
         (Limits, "gate_errors"): _COUNT,
         (Limits, "runs_per_node"): _COUNT,
         (Limits, "runs_per_project"): _COUNT,
+        **{(Limits, f"usd_per_{what}"): _from(0, 1_000_000) for what in ("run", "item", "day")},
+        **{(Limits, f"tokens_per_{what}"): _from(0, 10**12) for what in ("run", "item", "day")},
+        (Limits, "hours_per_item"): _from(0, 100_000),
         (Limits, "free_disk_bytes"): _from(0, 2**50),
         (NotificationConfig, "notifiers"): _some("at least one notifier (log)"),
     },

@@ -14,6 +14,6 @@ app = Celery("orchestrator", task_cls="tasks.base:EngineTask")
 app.config_from_object("celeryconfig", force=True)
 
 # The command line knows inspect and control commands only of what this module itself imports.
-from tasks import bodies, control, startup, watch  # noqa: E402  # they need ``app``
+from tasks import bodies, budgets, control, startup, watch  # noqa: E402  # they need ``app``
 
-__all__ = ["app", "bodies", "control", "startup", "watch"]
+__all__ = ["app", "bodies", "budgets", "control", "startup", "watch"]

@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -28,6 +28,7 @@ from orchestrator.adapters.shim_agent import Request
 from orchestrator.domain.errors import ConfigurationError, PermanentError, TransientError, UsageError
 from orchestrator.domain.ownership import Liveness, Owner
 from orchestrator.domain.run_reports import RunReport
+from orchestrator.domain.runs import Usage
 from orchestrator.ports import AgentCli, AgentRequest, Host, RunExit, RunOutput
 
 OUTPUT_CAP: Final = 16 * 1024 * 1024
@@ -178,7 +179,15 @@ class LocalAgentRuns:
             return RunReport(ended=None)
         return cli.read(RunOutput(run_dir / files.STDOUT, run_dir / files.STDERR, ended))
 
-    def stop(self, run_dir: Path, grace_s: float) -> Sequence[str]:
+    def usage_so_far(self, run_dir: Path, runtime: str) -> Usage:
+        """What a run in progress has used as far as its stream tells; unmeasured where it tells nothing yet."""
+        cli = self._clis.get(runtime)
+        if cli is None:
+            return Usage()
+        going_on = RunExit(exit_code=None, signal=None, reason="exited", ended_at=datetime.now(UTC), strays=0)
+        return cli.read(RunOutput(run_dir / files.STDOUT, run_dir / files.STDERR, going_on)).usage
+
+    def stop(self, run_dir: Path, grace_s: float, *, over_budget: str = "") -> Sequence[str]:
         """End the run and everything it left behind; a line for each process seen dead.
 
         A run that never started never will. A run that ended by itself meanwhile gives its own proof. When the
@@ -187,7 +196,7 @@ class LocalAgentRuns:
         """
         if self.exit_record(run_dir) is not None:
             return self._proof(run_dir)
-        files.write_durably(str(run_dir / files.STOP), {"grace_s": grace_s})
+        files.write_durably(str(run_dir / files.STOP), {"grace_s": grace_s, "over_budget": over_budget})
         self._ask_shim(run_dir, grace_s + _FINISH_S)
         if self.exit_record(run_dir) is None:
             self._end_without_shim(run_dir)

@@ -208,7 +208,8 @@ class Watch:
         if request.silence_s and now - self._last_sign > request.silence_s:
             return "silent"
         if self._mailbox.stop_asked or self._finds_stop_file(now):
-            return "stopped"
+            self.detail = _asked_because()
+            return "over-budget" if self.detail else "stopped"
         return self._over_limit(now)
 
     def _over_limit(self, now: float) -> str:
@@ -275,6 +276,15 @@ def _asked_grace(default: float) -> float:
             return max(0.0, float(json.load(file)["grace_s"]))
     except (OSError, ValueError, TypeError, KeyError):
         return default
+
+
+def _asked_because() -> str:
+    """The figure of the budget that the run is ended for; empty when somebody just asked for its end."""
+    try:
+        with open(files.STOP, encoding="utf-8") as file:
+            return str(json.load(file)["over_budget"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
 
 
 def read_request() -> tuple[Request, bytes]:

@@ -64,7 +64,8 @@ class Limits:
     """Bounds that are on by default; reaching one parks the task with the figure.
 
     ``gate_errors``: errors in a row of a gate or of the outside. Their delays double from 1 s to 300 s, so that ten
-    outlast a restart of a forge (a quarter of an hour).
+    outlast a restart of a forge (a quarter of an hour). Budgets count agent runs: a task is an item, a day is one of
+    the whole project in UTC; 0 is off. US dollars are the estimates of the CLIs.
     """
 
     attempts_per_stage: int = 3
@@ -73,6 +74,13 @@ class Limits:
     runs_per_node: int = 8
     runs_per_project: int = 4
     free_disk_bytes: int = 256 * 1024 * 1024
+    usd_per_run: float = 20.0
+    usd_per_item: float = 100.0
+    usd_per_day: float = 300.0
+    tokens_per_run: int = 0
+    tokens_per_item: int = 0
+    tokens_per_day: int = 0
+    hours_per_item: float = 24.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Final, assert_never
 
+from orchestrator.domain import budgets
+from orchestrator.domain.budgets import ProviderPause
 from orchestrator.domain.configuration import OnDeployFailure
 from orchestrator.domain.stages import (
     AFTER_MERGE,
@@ -197,10 +199,21 @@ def _launch_queued(view: TaskView, job: JobView, now: datetime) -> Decision:
 
 
 def _launch(view: TaskView, now: datetime, again: Again | None) -> Decision:
+    over = budgets.reached(view.spending, view.policy.limits, view.project, now)
+    if over is not None and over.until is None:
+        return Park(f"{over.figure}: raise its limit in orchestrator.yml, then retry")
     reasons = list(_start_reasons(view, now))
+    reasons += [over.figure] if over is not None else []
     if reasons:
-        return Wait(tuple(reasons), view.retry_not_before)
+        return Wait(tuple(reasons), _looked_at_again(view, over))
     return Launch(view.stage, again)
+
+
+def _looked_at_again(view: TaskView, over: budgets.Reached | None) -> datetime | None:
+    """The latest of the moments that a start waits for; None where only a fact can change it."""
+    provider = None if view.provider is None else view.provider.until
+    moments = (view.retry_not_before, None if over is None else over.until, provider)
+    return max((one for one in moments if one is not None), default=None)
 
 
 def _start_reasons(view: TaskView, now: datetime) -> Iterable[str]:
@@ -213,8 +226,17 @@ def _start_reasons(view: TaskView, now: datetime) -> Iterable[str]:
     limit = view.policy.limits.runs_per_project
     if view.project_runs >= limit:
         yield f"{view.project_runs} agents run in {view.project}, at most {limit} may"
+    if view.provider is not None:
+        yield from _provider_reasons(view.provider, view.task_id, now)
     if view.retry_not_before is not None and now < view.retry_not_before:
         yield f"it is tried again at {view.retry_not_before:%H:%M:%S} UTC"
+
+
+def _provider_reasons(paused: ProviderPause, task_id: int, now: datetime) -> Iterable[str]:
+    if now < paused.until:
+        yield f"{paused.runtime} is paused until {paused.until:%Y-%m-%d %H:%M:%S} UTC: {paused.why}"
+    elif paused.tried_by not in (None, task_id):
+        yield f"another run tries first whether {paused.runtime} is back"
 
 
 def _with_process(view: TaskView, job: JobView, now: datetime) -> Decision:

@@ -7,34 +7,12 @@ verdict that was filed counts even when the run was ended afterwards.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import Final
 
-from orchestrator.domain.runs import RunExit
+from orchestrator.domain.runs import RunExit, Usage
 from orchestrator.domain.views import Outcome
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a run used. None is unmeasured, which is not zero. ``cost_usd`` is the CLI's own estimate, no bill."""
-
-    tokens_in: int | None = None
-    tokens_out: int | None = None
-    cost_usd: Decimal | None = None
-
-    def since(self, earlier: Usage) -> Usage:
-        """The part after ``earlier``, where both are running totals of one session."""
-        return Usage(
-            _difference(self.tokens_in, earlier.tokens_in),
-            _difference(self.tokens_out, earlier.tokens_out),
-            None if self.cost_usd is None else max(Decimal(0), self.cost_usd - (earlier.cost_usd or Decimal(0))),
-        )
-
-
-def _difference(now: int | None, earlier: int | None) -> int | None:
-    return None if now is None else max(0, now - (earlier or 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +29,7 @@ class RunReport:
     session_id: str | None = None
     model: str = ""
     version: str = ""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     usage_of_session: bool = False
     reset_at: datetime | None = None
     detail: str = ""
@@ -79,6 +57,8 @@ def outcome_of(ended: RunExit, report: RunReport, *, has_verdict: bool) -> Outco
             return Outcome.BAD_START
         case "over-limit":
             return Outcome.KILLED
+        case "over-budget":
+            return Outcome.BUDGET
         case "timed-out":
             return Outcome.TIMED_OUT
         case "silent":

@@ -1,9 +1,10 @@
-"""Values of an agent run: what it is told, and how its process ended."""
+"""Values of an agent run: what it is told, what it used, and how its process ended."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,8 @@ class PromptFacts:
 
 @dataclass(frozen=True, slots=True)
 class RunExit:
-    """The shim's exit record. ``reason``: exited | timed-out | silent | over-limit | stopped | bad-start."""
+    """The shim's exit record. ``reason``: exited | timed-out | silent | over-limit | over-budget |
+    stopped | bad-start."""
 
     exit_code: int | None
     signal: int | None
@@ -37,3 +39,24 @@ class RunExit:
     ended_at: datetime
     strays: int
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a run used. None is unmeasured, which is not zero. ``cost_usd`` is the CLI's own estimate, no bill."""
+
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    cost_usd: Decimal | None = None
+
+    def since(self, earlier: Usage) -> Usage:
+        """The part after ``earlier``, where both are running totals of one session."""
+        return Usage(
+            _difference(self.tokens_in, earlier.tokens_in),
+            _difference(self.tokens_out, earlier.tokens_out),
+            None if self.cost_usd is None else max(Decimal(0), self.cost_usd - (earlier.cost_usd or Decimal(0))),
+        )
+
+
+def _difference(now: int | None, earlier: int | None) -> int | None:
+    return None if now is None else max(0, now - (earlier or 0))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from orchestrator.domain.budgets import ProviderPause, Spending
 from orchestrator.domain.configuration import Approval, Limits, OnDeployFailure
 from orchestrator.domain.stages import EffectKind, Stage
 from orchestrator.domain.verdicts import Verdict
@@ -184,6 +185,7 @@ class Policy:
     concurrency: int
     limits: Limits
     agent_stages: frozenset[Stage]
+    runtimes: Mapping[Stage, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,6 +232,8 @@ class TaskView:
     effects: tuple[EffectView, ...]
     deployments: tuple[DeploymentView, ...]
     policy: Policy
+    spending: Spending = field(default_factory=Spending)
+    provider: ProviderPause | None = None
 
     @property
     def visit(self) -> int:

@@ -24,7 +24,7 @@ from orchestrator.engine.gates import Bench
 from orchestrator.engine.region import Region
 from orchestrator.failpoints import hit
 from orchestrator.ports import AgentRequest, ProjectPorts, PromptFacts
-from orchestrator.store import jobs, nodes, tasks
+from orchestrator.store import jobs, nodes, provider_pauses, tasks
 from orchestrator.store.jobs import Job, NewRun
 from orchestrator.store.tasks import SameStage
 
@@ -41,6 +41,10 @@ def dispatch(region: Region, view: TaskView, decision: Launch) -> Step:
     job = view.job
     assert job is not None, "a launch without a new round has a queued job"
     with region.engine.store.transaction(region.held.actor) as connection:
+        # After a quota one run goes first: all at once would meet the same refusal again.
+        first = provider_pauses.take_try(connection, view.policy.runtimes.get(view.stage, ""), view.task_id)
+        if isinstance(first, LostRace):
+            raise LostRaceError(first.why)
         node = nodes.choose(connection, view.task_id, here=region.engine.host.node)
         outcome = jobs.dispatch(connection, job.id, node)
     if isinstance(outcome, LostRace):

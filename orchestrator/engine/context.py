@@ -74,4 +74,5 @@ def policy_of(config: ProjectConfig) -> Policy:
         concurrency=config.concurrency,
         limits=config.limits,
         agent_stages=frozenset(stage for stage in stages if config.agent_for(stage) is not None),
+        runtimes={stage: spec.runtime for stage in stages if (spec := config.agent_for(stage)) is not None},
     )

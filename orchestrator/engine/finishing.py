@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from orchestrator.domain import verdicts
+from orchestrator.domain.decide import QUOTA_DELAY_S
 from orchestrator.domain.errors import LostRaceError, OrchestratorError
 from orchestrator.domain.ownership import Busy, LostRace
 from orchestrator.domain.run_reports import RunReport, outcome_of, wants_repair
@@ -16,8 +18,11 @@ from orchestrator.engine.context import Engine
 from orchestrator.engine.region import Region, enter
 from orchestrator.failpoints import hit
 from orchestrator.ports import RunExit
-from orchestrator.store import events, jobs, run_reports
+from orchestrator.store import events, jobs, provider_pauses, run_reports
 from orchestrator.store.jobs import AgentRun, Job, Settlement
+
+_SERVED: Final = (Outcome.VERDICT, Outcome.NO_VERDICT, Outcome.TURN_LIMIT, Outcome.CONTEXT_FULL)
+"""Outcomes that only a provider which answers can lead to."""
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +103,12 @@ def _keep_report(region: Region, run: AgentRun, report: RunReport, outcome: Outc
     """What the run used and in which session, on the run's row: a resumed session counts on from there."""
     with region.engine.store.transaction(Actor.MONITOR) as connection:
         run_reports.record_report(connection, run.run_id, report, outcome)
+        if outcome is Outcome.QUOTA:
+            provider_pauses.pause(connection, run.runtime, report.reset_at, report.detail, QUOTA_DELAY_S)
+        elif outcome in _SERVED:
+            provider_pauses.resume(connection, run.runtime, run.run_id)
+        else:
+            provider_pauses.give_back_try(connection, run.runtime, region.held.task_id)
 
 
 def _settlement(

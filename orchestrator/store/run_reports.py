@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, text
 
-from orchestrator.domain.run_reports import RunReport, Usage
+from orchestrator.domain.run_reports import RunReport
+from orchestrator.domain.runs import Usage
 from orchestrator.domain.views import Outcome
 
 

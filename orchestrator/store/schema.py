@@ -205,6 +205,7 @@ agent_runs = Table(
     UniqueConstraint("run_id", name="a_run_id_is_used_once"),
     UniqueConstraint("job_id", "turn", name="one_run_a_turn"),
 )
+Index("runs_by_start", agent_runs.c.started_at)
 Index("runs_of_a_session", agent_runs.c.session_id, postgresql_where=agent_runs.c.session_id.is_not(None))
 
 transition_lease = Table(
@@ -432,6 +433,20 @@ switches = Table(
     CheckConstraint("name IN ('pause', 'panic', 'lane')", name="switch_is_known"),
 )
 """A row means the lever is thrown. ``scope``: ``*``, a project, or project/base-branch for a lane."""
+
+provider_pauses = Table(
+    "provider_pauses",
+    metadata,
+    Column("runtime", Text, primary_key=True),
+    moment("until", required=True),
+    Column("why", Text, nullable=False),
+    Column("refusals", Integer, nullable=False, server_default="1"),
+    Column("tried_by", BigInteger),
+    moment("tried_at"),
+    moment("refused_at", now=True),
+    CheckConstraint("(tried_by IS NULL) = (tried_at IS NULL)", name="a_try_says_who_and_when"),
+)
+"""A row means that no run of the runtime starts anywhere, or that one is to try first whether the provider is back."""
 
 counters = Table(
     "counters",

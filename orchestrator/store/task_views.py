@@ -20,7 +20,7 @@ from orchestrator.domain.views import (
     StopRequest,
     TaskView,
 )
-from orchestrator.store import gate_results, ledger, stage_commits, switches
+from orchestrator.store import gate_results, ledger, provider_pauses, spending, stage_commits, switches
 
 
 def read(connection: Connection, task_id: int, policy: Policy, *, stop_enabled: bool = True) -> TaskView | None:
@@ -68,6 +68,8 @@ def read(connection: Connection, task_id: int, policy: Policy, *, stop_enabled: 
         effects=tuple(ledger.effects_of(connection, task_id)),
         deployments=_deployments(connection, task_id),
         policy=policy,
+        spending=spending.of_task(connection, task_id, row.project),
+        provider=provider_pauses.find(connection, policy.runtimes.get(Stage(row.stage))),
     )
 
 

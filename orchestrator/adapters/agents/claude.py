@@ -14,7 +14,8 @@ from decimal import Decimal
 from typing import Any, Final
 
 from orchestrator.adapters.agents.events import Event, Events, at, count_at, stderr_tail, text_at
-from orchestrator.domain.run_reports import RunReport, Usage
+from orchestrator.domain.run_reports import RunReport
+from orchestrator.domain.runs import Usage
 from orchestrator.domain.views import Outcome
 from orchestrator.ports import AgentCommand, AgentRequest, RunOutput
 
@@ -67,7 +68,7 @@ class ClaudeAgent:
             argv += ["--model", spec.model]
         if spec.max_turns:
             argv += ["--max-turns", str(spec.max_turns)]
-        if spec.max_usd:
+        if spec.max_usd is not None:
             argv += ["--max-budget-usd", f"{spec.max_usd:g}"]
         # SIGINT alone makes it write its result, with session and cost.
         return AgentCommand((*argv, *spec.arguments), _ENVIRONMENT, signal.SIGINT)
@@ -106,7 +107,8 @@ class _Told:
     error: str = ""
     reset_at: datetime | None = None
     result: Event | None = None
-    seen: int = field(default=0)
+    answers: dict[str, Any] = field(default_factory=dict)
+    seen: int = 0
 
     def take(self, event: Event) -> None:
         self.seen += 1
@@ -117,6 +119,7 @@ class _Told:
                 self.version = text_at(event, "claude_code_version") or self.version
             case "assistant":
                 self.error = text_at(event, "error") or self.error
+                self.answers[text_at(event, "message", "id")] = at(event, "message")
             case "rate_limit_event":
                 self._limit(event)
             case "result":
@@ -160,6 +163,8 @@ class _Told:
 
     def usage(self) -> Usage:
         """Totals of the session over all models; the main loop's own ``usage`` leaves helpers out."""
+        if self.result is None:
+            return self._so_far()
         models = at(self.result, "modelUsage")
         used: list[Any] = list(models.values()) if isinstance(models, dict) else []
         cost = at(self.result, "total_cost_usd")
@@ -169,11 +174,20 @@ class _Told:
             cost_usd=Decimal(str(cost)) if isinstance(cost, int | float) else None,
         )
 
+    def _so_far(self) -> Usage:
+        """Of a run without a result yet: what its answers used, each counted once though it comes in pieces."""
+        used = [at(one, "usage") for one in self.answers.values()]
+        return Usage(
+            tokens_in=sum(count_at(one, name) or 0 for one in used for name in _STREAMED_IN) if used else None,
+            tokens_out=sum(count_at(one, "output_tokens") or 0 for one in used) if used else None,
+        )
+
     def refused(self) -> tuple[str, ...]:
         denials = at(self.result, "permission_denials")
         return tuple(text_at(one, "tool_name") for one in denials) if isinstance(denials, list) else ()
 
 
+_STREAMED_IN: Final = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
 _TOKENS_IN: Final = ("inputTokens", "cacheReadInputTokens", "cacheCreationInputTokens")
 
 

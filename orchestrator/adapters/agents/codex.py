@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from orchestrator.adapters.agents.events import Event, Events, count_at, stderr_tail, text_at
-from orchestrator.domain.run_reports import RunReport, Usage
+from orchestrator.domain.run_reports import RunReport
+from orchestrator.domain.runs import Usage
 from orchestrator.domain.views import Outcome
 from orchestrator.ports import AgentCommand, AgentRequest, RunOutput
 

@@ -12,7 +12,8 @@ from decimal import Decimal
 from typing import Final
 
 from orchestrator.adapters.agents.events import Event, Events, at, count_at, stderr_tail, text_at
-from orchestrator.domain.run_reports import RunReport, Usage
+from orchestrator.domain.run_reports import RunReport
+from orchestrator.domain.runs import Usage
 from orchestrator.domain.views import Outcome
 from orchestrator.ports import AgentCommand, AgentRequest, RunOutput
 

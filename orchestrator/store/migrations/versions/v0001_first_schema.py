@@ -112,6 +112,17 @@ STATEMENTS: Final = (
     lost_at TIMESTAMP WITH TIME ZONE,
     PRIMARY KEY (node)
 )""",
+    """CREATE TABLE provider_pauses (
+    runtime TEXT NOT NULL,
+    until TIMESTAMP WITH TIME ZONE NOT NULL,
+    why TEXT NOT NULL,
+    refusals INTEGER DEFAULT '1' NOT NULL,
+    tried_by BIGINT,
+    tried_at TIMESTAMP WITH TIME ZONE,
+    refused_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
+    PRIMARY KEY (runtime),
+    CONSTRAINT a_try_says_who_and_when CHECK ((tried_by IS NULL) = (tried_at IS NULL))
+)""",
     """CREATE TABLE stage_edges (
     source TEXT NOT NULL,
     target TEXT NOT NULL,
@@ -404,6 +415,7 @@ STATEMENTS: Final = (
     CONSTRAINT one_run_a_turn UNIQUE (job_id, turn),
     CONSTRAINT a_run_belongs_to_a_job FOREIGN KEY(job_id) REFERENCES jobs (id)
 )""",
+    """CREATE INDEX runs_by_start ON agent_runs (started_at)""",
     """CREATE INDEX runs_of_a_session ON agent_runs (session_id) WHERE session_id IS NOT NULL""",
     """
     CREATE OR REPLACE FUNCTION orch_actor() RETURNS text LANGUAGE sql STABLE AS
