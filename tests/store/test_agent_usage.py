@@ -70,17 +70,17 @@ def test_a_report_that_is_written_twice_counts_once(heart: Heart) -> None:
 def test_runs_without_a_cost_are_unmeasured_and_not_free(heart: Heart) -> None:
     task = run(heart, "a")
     report(heart, "a", None, tokens=7)
-    assert (spent(heart, task).item.usd, spent(heart, task).item.unmeasured) == (0, 1)
+    assert (spent(heart, task).item.usd, spent(heart, task).item.unmeasured) == (Decimal(0), 1)
 
 
 def test_a_day_is_one_of_the_whole_project_and_of_no_other(heart: Heart) -> None:
     one, two, other = run(heart, "a"), run(heart, "b"), run(heart, "c", project="E")
     for run_id in "abc":
         report(heart, run_id, "1")
-    assert (spent(heart, one).item.usd, spent(heart, two).day.usd) == (1, 2)
+    assert (spent(heart, one).item.usd, spent(heart, two).day.usd) == (Decimal(1), Decimal(2))
     assert spent(heart, other, "E").day.usd == 1
     heart.run("UPDATE agent_runs SET started_at = now() - interval '25 hours' WHERE run_id = 'a'")
-    assert (spent(heart, one).day.usd, spent(heart, one).item.usd) == (1, 1)
+    assert (spent(heart, one).day.usd, spent(heart, one).item.usd) == (Decimal(1), Decimal(1))
 
 
 # --- providers
