@@ -89,8 +89,8 @@ def test_arming_in_production_is_refused() -> None:
 
 def test_an_armed_process_refuses_a_point_that_is_not_in_the_list() -> None:
     failpoints.arm("lease.acquired=raise")
-    with pytest.raises(ConfigurationError, match=r"lease\.released"):
-        failpoints.hit("lease.released")
+    with pytest.raises(ConfigurationError, match=r"lease\.lost"):
+        failpoints.hit("lease.lost")
 
 
 def test_kill_is_a_kill_of_the_process_itself() -> None:
