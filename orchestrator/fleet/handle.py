@@ -116,6 +116,13 @@ class Fleet:
         """How many processes ``name`` has had under this supervisor."""
         return self._entry(name).starts
 
+    def pid(self, name: str) -> int | None:
+        """Pid of the process of ``name`` that lives now; cheaper than ``pids``."""
+        record = self._record()
+        entry = record.entry(name) if record is not None else None
+        living = entry is not None and entry.identity is not None and entry.identity.lives()
+        return entry.pid if entry is not None and living else None
+
     def is_ready(self, name: str) -> bool:
         """Whether ``name`` answers now, as the supervisor sees it; False when there is no such service (yet)."""
         record = self._record()

@@ -17,7 +17,7 @@ from orchestrator.demo.story import PROJECT
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.engine import operator
 from orchestrator.fleet import FleetError
-from orchestrator.fleet.identity import ProcessIdentity, identify
+from orchestrator.fleet.identity import ProcessIdentity, children, identify
 from tests.chaos import broker, victims
 from tests.chaos.arena import Arena
 from tests.chaos.late import LateRequests
@@ -277,8 +277,8 @@ class Adversary:
         process = None if sender is None else identify(sender)
         if process is None:
             return
-        pools = [pid for name, pid in self._arena.fleet.pids().items() if name.startswith("edges.")]
-        if process.pid in pools and process.send(signal.SIGKILL):
+        edges = self._arena.fleet.pid("edges")
+        if edges is not None and process.pid in children(edges) and process.send(signal.SIGKILL):
             self.done["kill sender of a late request"] += 1
             self._say(f"kill sender of a late request: edges.child ({process.pid})")
 

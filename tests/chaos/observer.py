@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from orchestrator.domain.ownership import Lease
 from orchestrator.fleet import FleetError
+from orchestrator.fleet.identity import children
 from orchestrator.store import leases, tasks, ticks
 from tests.chaos.arena import Arena
 from tests.chaos.victims import Victim
@@ -210,11 +211,12 @@ class Observer:
             before = self._children(service)
             return lambda _: len(self._children(service)) >= len(before) and self._children(service) != before
         fleet = self._arena.fleet
-        old = fleet.pids().get(service)
-        return lambda _: fleet.is_ready(service) and fleet.pids().get(service) not in (None, old)
+        old = fleet.pid(service)
+        return lambda _: fleet.is_ready(service) and fleet.pid(service) not in (None, old)
 
     def _children(self, service: str) -> Sequence[int]:
-        return [pid for name, pid in self._arena.fleet.pids().items() if name.startswith(f"{service}.")]
+        parent = self._arena.fleet.pid(service)
+        return [] if parent is None else children(parent)
 
     def _sweeps_ticked(self) -> Condition:
         """A tick that beat sent after the fault has come all the way: beat, broker, worker, database."""

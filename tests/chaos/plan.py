@@ -54,7 +54,7 @@ _LASTS: Final[dict[Kind, tuple[float, float]]] = {
     Kind.STOP: (1.0, 6.0),
     Kind.LATE_NUDGES: (1.0, 8.0),
     Kind.SECOND_BEAT: (6.0, 15.0),
-    Kind.SECOND_FLEET: (30.0, 50.0),
+    Kind.SECOND_FLEET: (45.0, 80.0),
     Kind.DISK_FULL: (4.0, 9.0),
     Kind.PAUSE: (2.0, 6.0),
     Kind.PANIC: (2.0, 5.0),
