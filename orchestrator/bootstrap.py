@@ -16,6 +16,7 @@ from orchestrator.adapters.agents import built_in_clis, prompts
 from orchestrator.adapters.celery_nudges import CeleryNudges, producer
 from orchestrator.adapters.children import LeasedChildren
 from orchestrator.adapters.deployers.by_driver import deployers_here
+from orchestrator.adapters.forges import gitea_deliveries
 from orchestrator.adapters.forges.addresses import Address, address_of
 from orchestrator.adapters.forges.gitea import GiteaForge
 from orchestrator.adapters.forges.github import GithubForge
@@ -227,6 +228,11 @@ def build_forge(settings: Settings, store: Store, config: ProjectConfig) -> Forg
     if config.forge == "github":
         return GithubForge(*_github(settings, config), **_git_of(settings, config))
     return _plugin("forges", config.forge)(settings, store, config)  # type: ignore[return-value]  # as above
+
+
+def delivery_meaning(source: str, event: str, body: bytes) -> str | None:
+    """What is the same in every delivery of one happening at ``source``; None where only the content can tell."""
+    return gitea_deliveries.meaning(event, body) if source == "gitea" else None
 
 
 class _GitOf(TypedDict):

@@ -19,7 +19,7 @@ from flask import Blueprint, Response, jsonify, make_response, request
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import BadRequest, ServiceUnavailable, Unauthorized
 
-from orchestrator import logs
+from orchestrator import bootstrap, logs
 from orchestrator.engine import spool
 from orchestrator.engine.spool import SpooledDelivery
 from orchestrator.failpoints import hit
@@ -115,8 +115,9 @@ def _check_json(body: bytes) -> None:
 
 def _delivery(sender: Sender, body: bytes) -> SpooledDelivery:
     event = request.headers.get(sender.event_header, "")
-    # By content: a repeated attempt has the same body and, at some senders, another id.
-    key = f"{event}:{hashlib.sha256(body).hexdigest()}"
+    # By meaning where it can be told, else by content: a repeated attempt has, at some senders, another id.
+    meaning = bootstrap.delivery_meaning(sender.name, event, body)
+    key = f"{event}:{meaning or hashlib.sha256(body).hexdigest()}"
     delivery = request.headers.get(sender.delivery_header, "") or key
     return SpooledDelivery(sender.name, delivery[:200], key[:200], event[:200], body)
 

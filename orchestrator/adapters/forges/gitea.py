@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+from orchestrator.adapters.forges import gitea_deliveries
 from orchestrator.adapters.forges.addresses import Address, git_login
 from orchestrator.adapters.forges.gitea_api import GiteaApi, Pull, Review
 from orchestrator.adapters.forges.markers import find_marked, with_marker
@@ -26,7 +27,7 @@ from orchestrator.domain.errors import (
     TransientError,
     UsageError,
 )
-from orchestrator.ports import CommitStatus, PullRequest, PullRequestState, StatusState
+from orchestrator.ports import CommitStatus, Hint, PullRequest, PullRequestState, StatusState
 from orchestrator.secret import Secret
 
 _GIT_USER: Final = "orchestrator"
@@ -64,6 +65,10 @@ class GiteaForge:
 
     def branch_tip(self, branch: str) -> str | None:
         return self._branches.tip(branch)
+
+    def hint(self, event: str, body: bytes) -> Hint | None:
+        """What a delivery of this repository's webhook speaks of; None: another repository."""
+        return gitea_deliveries.hint(event, body, self._address.full_name, self._base_branch)
 
     # --- pull requests ---------------------------------------------------------------------------------------
 
