@@ -15,6 +15,7 @@ from orchestrator.demo.doubles.git_repository import GitRepository
 from orchestrator.demo.doubles.gitea import GiteaDouble, Person
 from orchestrator.demo.doubles.github import GithubDouble
 from orchestrator.secret import Secret
+from tests.adapters.gitea_words import problems_of, problems_of_delivery
 
 TOKEN = "t0ken-of-the-orchestrator"
 ADMIN_TOKEN = "t0ken-of-an-administrator"
@@ -81,13 +82,16 @@ class GiteaWorld(Pusher):
 
 @contextmanager
 def gitea_world(folder: Path) -> Iterator[GiteaWorld]:
-    """A running one; ended at exit."""
+    """A running one; ended at exit. Whatever was asked, answered and sent must be in Gitea's own words."""
     world = GiteaWorld(folder)
     world.double.start()
     try:
         yield world
     finally:
         world.double.stop()
+    said = [problem for one in world.double.server.exchanges for problem in problems_of(one)]
+    said += [problem for one in world.double.forge.deliveries.sent for problem in problems_of_delivery(one)]
+    assert said == []
 
 
 class GithubWorld(Pusher):
