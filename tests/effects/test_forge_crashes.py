@@ -196,6 +196,7 @@ WRITES = {
     ),
     "status": Write(Stage.DEVELOPMENT, both("POST", r"/statuses/"), _status_call, _green),
 }
+MOMENTS = ("before the call", "sent and not done", "done and not answered", "after the answer")
 EFFECT_WRITES = [name for name, write in WRITES.items() if write.kind is not None]
 
 
@@ -287,7 +288,7 @@ def kill(place: Place, write: Write, scene: dict[str, Any], moment: str) -> None
             return
         assert trap.caught.wait(60)
         if moment == "done and not answered":
-            until(lambda: _is_done(place, write), timeout=30)
+            until(lambda: _is_done(place, write), timeout_s=30)
     finally:
         caller.kill()
         caller.wait()
@@ -316,7 +317,7 @@ def test_a_write_of_a_killed_process_that_lands_late_changes_nothing_more(
     go_on(place, write, scene)
     answered = len(place.outside.double.server.exchanges)
     trap.release()
-    until(lambda: len(place.outside.double.server.exchanges) > answered, timeout=30)
+    until(lambda: len(place.outside.double.server.exchanges) > answered, timeout_s=30)
     assert_right(place, write)
 
 
@@ -337,7 +338,7 @@ def test_a_merge_of_a_killed_process_that_lands_after_its_withdrawal_is_refused(
     assert place.task.withdraw() == {}
     answered = len(place.outside.double.server.exchanges)
     trap.release()
-    until(lambda: len(place.outside.double.server.exchanges) > answered, timeout=30)
+    until(lambda: len(place.outside.double.server.exchanges) > answered, timeout_s=30)
     assert place.outside.git.tip("main") == base
     assert [row.status for row in place.task.ledger(EffectKind.MERGE_PR)] == [EffectStatus.REVOKED]
 
