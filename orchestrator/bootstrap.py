@@ -19,7 +19,11 @@ from orchestrator.adapters.deployers.by_driver import deployers_here
 from orchestrator.adapters.forges import gitea_deliveries
 from orchestrator.adapters.forges.addresses import Address, address_of
 from orchestrator.adapters.forges.gitea import GiteaForge
+from orchestrator.adapters.forges.gitea_api import GiteaApi
+from orchestrator.adapters.forges.gitea_setup import GiteaSetup
 from orchestrator.adapters.forges.github import GithubForge
+from orchestrator.adapters.forges.github_api import GithubApi
+from orchestrator.adapters.forges.github_setup import GithubSetup
 from orchestrator.adapters.forges.local import LocalForge
 from orchestrator.adapters.git.workspaces import GitWorkspaces
 from orchestrator.adapters.host import LinuxHost
@@ -37,6 +41,7 @@ from orchestrator.ports import (
     ChildRunners,
     Deployer,
     Forge,
+    ForgeSetup,
     Host,
     Notifier,
     Nudges,
@@ -228,6 +233,31 @@ def build_forge(settings: Settings, store: Store, config: ProjectConfig) -> Forg
     if config.forge == "github":
         return GithubForge(*_github(settings, config), **_git_of(settings, config))
     return _plugin("forges", config.forge)(settings, store, config)  # type: ignore[return-value]  # as above
+
+
+def build_forge_setup(settings: Settings, config: ProjectConfig, admin: Secret | None = None) -> ForgeSetup | None:
+    """What connects the project's repository; None for a forge that needs no connecting.
+
+    ``admin``: an administrator's token for hooks and settings, where the orchestrator's own should not have the right.
+    Raises ConfigurationError.
+    """
+    if config.forge == "gitea":
+        address, token = _gitea(settings, config)
+        return GiteaSetup(
+            GiteaApi(address, token),
+            base_branch=config.base_branch,
+            hook_secret=settings.gitea_webhook_secret,
+            admin=GiteaApi(address, admin) if admin else None,
+        )
+    if config.forge == "github":
+        address, token = _github(settings, config)
+        return GithubSetup(
+            GithubApi(address, token),
+            base_branch=config.base_branch,
+            hook_secret=settings.github_webhook_secret,
+            admin=GithubApi(address, admin) if admin else None,
+        )
+    return None
 
 
 def delivery_meaning(source: str, event: str, body: bytes) -> str | None:

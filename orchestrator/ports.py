@@ -190,6 +190,34 @@ class Forge(Protocol):
     def set_status(self, sha: str, context: str, state: StatusState, description: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """One thing that was looked at where a project is connected: what was tried, what came of it, and the mend.
+
+    ``mild``: it works as it is, and is worth a look.
+    """
+
+    part: str
+    tried: str
+    got: str
+    good: bool = True
+    mend: str = ""
+    mild: bool = False
+
+
+class ForgeSetup(Protocol):
+    """Connects a repository: the rights of the token, the protection of the base branch, the webhook."""
+
+    def check(self, hook_url: str) -> Sequence[Checked]:
+        """Every finding; nothing is changed. ``hook_url`` is where the forge is to send its webhooks."""
+
+    def prepare(self, hook_url: str) -> Sequence[Checked]:
+        """Put right what can be; repeating it changes nothing. Needs an administrator's rights."""
+
+    def ping(self, hook_url: str) -> bool:
+        """Have the forge send a delivery to ``hook_url`` now; False: it has no webhook to there."""
+
+
 # --- git -------------------------------------------------------------------------------------------------
 
 

@@ -91,7 +91,7 @@ def gitea_world(folder: Path) -> Iterator[GiteaWorld]:
         world.double.stop()
     said = [problem for one in world.double.server.exchanges for problem in problems_of(one)]
     said += [problem for one in world.double.forge.deliveries.sent for problem in problems_of_delivery(one)]
-    assert said == []
+    assert not said, "\n".join(said)
 
 
 class GithubWorld(Pusher):

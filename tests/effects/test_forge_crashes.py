@@ -381,7 +381,8 @@ def test_a_write_that_is_not_answered_well_happens_once(
             go_on(place, write, scene)
             break
         except TransientError:
-            continue
+            # Short ones are for the trap alone: a busy machine needs its time.
+            monkeypatch.undo()
     assert trap.caught.is_set()
     trap.release()
     go_on(place, write, scene)

@@ -47,6 +47,7 @@ PORTS: Final = {
         slow=_names("branch_tip find_pull_requests pull_request statuses"),
         instant=_names("remote_url git_environment"),
     ),
+    "ForgeSetup": Port(("setup",), outward=_names("prepare"), slow=_names("check ping")),
     "Workspaces": Port(
         ("workspace", "git"),
         outward=_names("publish move_aside remove"),

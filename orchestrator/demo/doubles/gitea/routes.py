@@ -61,7 +61,7 @@ def _user(call: Call) -> Reply:
 
 def _token(call: Call) -> Reply:
     scopes = sorted(call.person.scopes)
-    return Reply(200, {"id": 1, "name": "orchestrator", "sha1": "", "token_last_eight": "", "scopes": scopes})
+    return Reply(200, {"id": 1, "name": "orchestrator", "scopes": scopes})
 
 
 def _repository(call: Call) -> Reply:

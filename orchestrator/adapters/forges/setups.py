@@ -1,0 +1,50 @@
+"""What checks of forges have in common: one that raises is a finding too, and how a webhook must be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+from orchestrator.adapters.forges.wire import Row, flag, text
+from orchestrator.domain.errors import OrchestratorError
+from orchestrator.ports import Checked
+
+
+def checked(part: str, tried: str, look: Callable[[], Iterable[Checked]]) -> Iterator[Checked]:
+    """The findings of ``look``; what it raises is the last one."""
+    try:
+        yield from look()
+    except OrchestratorError as error:
+        yield Checked(part, tried, error.message, good=False, mend=error.remedy)
+
+
+def hook_checks(
+    part: str, hook_url: str, hooks: Sequence[Row], events: Sequence[str], *, signed: bool
+) -> Iterator[Checked]:
+    """Whether one of ``hooks`` tells ``hook_url`` of ``events``, signed and active."""
+    tried = f"find the one to {hook_url}"
+    there = [one for one in hooks if text(one, "config", "url") == hook_url]
+    if not there:
+        yield Checked(
+            part, tried, "there is none", good=False, mend="`orch init` makes it; until then facts are polled"
+        )
+        return
+    if len(there) > 1:
+        yield Checked(part, tried, f"there are {len(there)}", good=False, mend="delete all but one", mild=True)
+    yield from _of_one(part, tried, there[-1], events)
+    if not signed:
+        mend = "set the webhook secret of this forge: unsigned deliveries are refused"
+        yield Checked(part, tried, "no secret is set here", good=False, mend=mend)
+
+
+def _of_one(part: str, tried: str, hook: Row, events: Sequence[str]) -> Iterator[Checked]:
+    told = hook.get("events")
+    missing = sorted(set(events) - set(told if isinstance(told, list) else ()))
+    if not flag(hook, "active"):
+        yield Checked(part, tried, "is not active", good=False, mend="activate it, or let `orch init` make it anew")
+    if text(hook, "config", "content_type") != "json":
+        yield Checked(part, tried, "does not send JSON", good=False, mend="set its content type to application/json")
+    if missing and "*" not in (told or ()):
+        got = f"does not tell of {', '.join(missing)}"
+        yield Checked(part, tried, got, good=False, mend="let `orch init` make it anew")
+    elif flag(hook, "active"):
+        yield Checked(part, tried, "is active and tells of all that is needed")
