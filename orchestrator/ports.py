@@ -387,6 +387,9 @@ class AgentCli(Protocol):
         """What its stream tells. Never raises for what an agent printed: unknown events and broken lines are skipped
         and counted."""
 
+    def readable(self, line: str) -> str | None:
+        """A line of its stream in words for people; None for one that tells them nothing."""
+
 
 class AgentRuns(Protocol):
     """Agent processes on this node, under the shim. They survive every restart of the orchestrator."""
@@ -412,6 +415,9 @@ class AgentRuns(Protocol):
 
     def output_tail(self, run_dir: Path, limit: int) -> str: ...
 
+    def lines(self, run_dir: Path, runtime: str, at: int, *, raw: bool = False) -> tuple[Sequence[str], int]:
+        """Whole lines of the run's stdout from byte ``at`` on, readable or as they stand; and where to go on."""
+
     def finished(self) -> Iterator[Path]:
         """Run directories on this node that hold an exit record not yet acknowledged."""
 
@@ -424,6 +430,9 @@ class Prompts(Protocol):
 
     def render(self, stage: Stage, facts: PromptFacts) -> str:
         """The whole prompt of one run; its last lines name the verdict channel."""
+
+    def own_template(self, stage: Stage) -> str:
+        """Path of the repository's own text for a stage, in place of the one that is built in."""
 
     def render_repair(self, errors: Sequence[str], run_id: str = "") -> str:
         """What an agent that still knows its work is told when its verdict was missing or wrong."""

@@ -43,6 +43,7 @@ _FINISH_S: Final = 15.0
 """Beyond the grace, for the sweep, the last output and the exit record."""
 _KILL_S: Final = 5.0
 _POLL_S: Final = 0.02
+_PAGE: Final = 1024 * 1024
 
 
 class LocalAgentRuns:
@@ -270,6 +271,16 @@ class LocalAgentRuns:
         printed, errors = _tail(run_dir / files.STDOUT, limit), _tail(run_dir / files.STDERR, limit // 3)
         return f"{printed}\n[stderr]\n{errors}"[-limit:] if errors else printed
 
+    def lines(self, run_dir: Path, runtime: str, at: int, *, raw: bool = False) -> tuple[Sequence[str], int]:
+        """Whole lines of the run's stdout from byte ``at`` on, readable or as they stand; and where to go on. A last
+        line without its end is given once the run has ended."""
+        data = _from(run_dir / files.STDOUT, at)
+        whole = data if self.exit_record(run_dir) is not None else data[: data.rfind(b"\n") + 1]
+        lines = whole.decode("utf-8", "replace").splitlines()
+        cli = None if raw else self._clis.get(runtime)
+        told = lines if cli is None else [words for line in lines if (words := cli.readable(line)) is not None]
+        return told, at + len(whole)
+
     def finished(self) -> Iterator[Path]:
         """Run directories of this node that hold an exit record which nobody has acknowledged, oldest name first."""
         return (run_dir for run_dir in self._open if (run_dir / files.EXIT).exists())
@@ -359,3 +370,13 @@ def _tail(path: Path, limit: int) -> str:
             return file.read().decode("utf-8", "replace")[-limit:]
     except FileNotFoundError:
         return ""
+
+
+def _from(file: Path, at: int) -> bytes:
+    """At most some pages of it: whoever follows comes again."""
+    try:
+        with file.open("rb") as stream:
+            stream.seek(at)
+            return stream.read(_PAGE)
+    except OSError:
+        return b""

@@ -21,6 +21,8 @@ _GROUPS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "why": ("items:why", "Every reason why an item is not further."),
         "log": ("history:log", "What happened to an item."),
         "effects": ("history:effects", "What was done to the outside world for an item."),
+        "prompt": ("agents:prompt", "What the agent of an item is told."),
+        "output": ("agents:output", "What the agent of an item prints, readable."),
         "wait": ("watching:wait", "Block until an item reaches a stage."),
         "top": ("watching:top", "The board, live."),
     },

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from orchestrator.cli import session
+from orchestrator.cli.agents import AgentTail
 from orchestrator.cli.items import page_of
 from orchestrator.cli.output import answer, as_text, clock, columns, json_option, printable
 
@@ -25,17 +26,28 @@ _POLL_S: Final = 0.5
 @click.option("-f", "--follow", is_flag=True, help="Go on with what happens until the item is over.")
 @json_option
 def log(item: str, follow: bool, as_json: bool) -> None:
-    """Show the history of ITEM, oldest first; with --json one object a line."""
+    """Show the history of ITEM, oldest first; with --json one object a line.
+
+    With --follow also what its agents print on this node, between the events and marked by a bar.
+    """
     store = session.store()
     with store.snapshot() as connection:
         page_of(connection, item)
-    last = 0
+    last, tail = 0, AgentTail(session.engine(in_an_emergency=True), item) if follow else None
     while True:
         over = not follow or _is_over(store, item)
         last = _print_from(store, item, last, as_json=as_json)
+        if tail is not None:
+            _print_agent(tail, as_json=as_json)
         if over:
             return
         time.sleep(_POLL_S)
+
+
+def _print_agent(tail: AgentTail, *, as_json: bool) -> None:
+    for run_id, line in tail.new_lines():
+        for one in line.splitlines():
+            click.echo(as_text({"run": run_id, "line": one}, indent=None) if as_json else f"  | {printable(one)}")
 
 
 def _is_over(store: Store, item: str) -> bool:

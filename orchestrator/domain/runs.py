@@ -13,7 +13,8 @@ class PromptFacts:
 
     ``documents`` are paths in the worktree of earlier stages' documents; ``evidence`` says why the task came back
     here; ``verdict_errors`` are what was wrong with this stage's last verdict (the repair turn);
-    ``instructions`` come from the repository's configuration for this stage.
+    ``instructions`` come from the repository's configuration for this stage; ``template`` is the repository's own
+    text for it, in place of the one that is built in.
     """
 
     run_id: str
@@ -26,6 +27,7 @@ class PromptFacts:
     base_branch: str = "main"
     test_command: tuple[str, ...] = ()
     verdict_errors: tuple[str, ...] = ()
+    template: str = ""
 
 
 @dataclass(frozen=True, slots=True)

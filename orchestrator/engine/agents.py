@@ -12,7 +12,7 @@ from typing import Final
 
 from orchestrator.domain.configuration import AgentSpec, RepositoryConfig
 from orchestrator.domain.decide import Again, Launch
-from orchestrator.domain.errors import LostRaceError, OrchestratorError, TransientError
+from orchestrator.domain.errors import LostRaceError, OrchestratorError, TransientError, UsageError
 from orchestrator.domain.ownership import Committed, LostRace
 from orchestrator.domain.stages import START_EFFECTS, START_GATES, Actor, Stage
 from orchestrator.domain.views import JobStatus, Outcome, TaskView
@@ -176,7 +176,31 @@ def _facts(engine: Engine, start: Start, run: NewRun) -> PromptFacts:
         base_branch=config.base_branch,
         test_command=start.repository.test,
         verdict_errors=start.verdict_errors,
+        template=_own_template(engine, start),
     )
+
+
+def _own_template(engine: Engine, start: Start) -> str:
+    """The repository's own text, from the base branch: an agent never writes what the next one is told to do."""
+    workspaces = start.ports.workspaces
+    found = workspaces.read_file(workspaces.base_tip(), engine.prompts.own_template(start.job.stage))
+    return "" if found is None else found.decode("utf-8", "replace")
+
+
+def prompt_of(engine: Engine, task_id: int) -> str:
+    """What the agent of the task's live job is told, or would be if it were started now.
+
+    Raises UsageError when no agent works on it, ConfigurationError for a template that cannot be filled.
+    """
+    with engine.store.transaction() as connection:
+        job = jobs.live_of_task(connection, task_id)
+    spec = None if job is None else engine.project(job.project).config.agent_for(job.stage)
+    if job is None or spec is None:
+        raise UsageError("no agent works on it now", remedy="`orch why` tells what it waits for")
+    ports = engine.project(job.project)
+    ports.workspaces.fetch()
+    start = Start(job, ports, spec, ports.repository.at(ports.workspaces.base_tip()), turn=0)
+    return engine.prompts.render(job.stage, _facts(engine, start, new_run(engine, start)))
 
 
 def _item(engine: Engine, job: Job) -> tuple[str, str]:

@@ -221,6 +221,18 @@ def newest_run(connection: Connection, job_id: int) -> AgentRun | None:
     return None if row is None else _run(row)
 
 
+def newest_run_of_task(connection: Connection, task_id: int) -> AgentRun | None:
+    """The run that was started last for any job of the task."""
+    row = connection.execute(
+        text(
+            """SELECT r.* FROM agent_runs r JOIN jobs j ON j.id = r.job_id WHERE j.task_id = :t
+            ORDER BY r.id DESC LIMIT 1"""
+        ),
+        {"t": task_id},
+    ).one_or_none()
+    return None if row is None else _run(row)
+
+
 def run_by_id(connection: Connection, run_id: str) -> AgentRun | None:
     row = connection.execute(text("SELECT * FROM agent_runs WHERE run_id = :r"), {"r": run_id}).one_or_none()
     return None if row is None else _run(row)

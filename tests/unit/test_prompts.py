@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from orchestrator.adapters.agents.prompts import PromptFacts, document_path, quoted, render, render_repair
-from orchestrator.domain.errors import UsageError
+from orchestrator.domain.errors import ConfigurationError, UsageError
 from orchestrator.domain.stages import AGENT_STAGES, OPTIONAL_AGENT_STAGES, Stage
 from orchestrator.domain.verdicts import Verdict, parse
 
@@ -81,3 +82,18 @@ def test_a_quotation_that_is_too_long_keeps_both_ends() -> None:
     assert text.startswith("> aaa")
     assert text.endswith("END")
     assert "cut ...]" in text
+
+
+def test_a_repository_has_its_own_words_for_a_stage_and_never_for_the_channel() -> None:
+    text = render(Stage.REVIEW, replace(FACTS, template="Read $work_item as the elders did.\n"))
+    assert "Read ORCH-1 as the elders did." in text
+    assert "## What to do" not in text
+    assert "> A body" in text
+    assert "orch verdict put" in text.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("template", "wrong"), [("$nonsense", r"\$nonsense is unknown"), ("5 $", "names nothing")])
+def test_a_template_that_cannot_be_filled_names_its_place_and_what_is_allowed(template: str, wrong: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"\.orchestrator/prompts/review\.md: .*{wrong}|{wrong}") as caught:
+        render(Stage.REVIEW, replace(FACTS, template=template))
+    assert "$work_item" in caught.value.remedy

@@ -13,7 +13,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from orchestrator.adapters.agents import readable
 from orchestrator.adapters.agents.events import Event, Events, at, count_at, stderr_tail, text_at
+from orchestrator.adapters.agents.readable import readable_by
 from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.runs import Usage
 from orchestrator.domain.views import Outcome
@@ -72,6 +74,10 @@ class ClaudeAgent:
             argv += ["--max-budget-usd", f"{spec.max_usd:g}"]
         # SIGINT alone makes it write its result, with session and cost.
         return AgentCommand((*argv, *spec.arguments), _ENVIRONMENT, signal.SIGINT)
+
+    def readable(self, line: str) -> str | None:
+        """What it says and which tools it uses."""
+        return readable_by(line, readable.claude)
 
     def read(self, output: RunOutput) -> RunReport:
         """What the last result says; without one, how far it came."""

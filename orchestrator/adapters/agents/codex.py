@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from orchestrator.adapters.agents import readable
 from orchestrator.adapters.agents.events import Event, Events, count_at, stderr_tail, text_at
+from orchestrator.adapters.agents.readable import readable_by
 from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.runs import Usage
 from orchestrator.domain.views import Outcome
@@ -42,6 +44,10 @@ class CodexAgent:
             argv += ["-c", f'model="{spec.model}"']
         argv += [*spec.arguments, *(("resume", request.session_id) if request.session_id else ()), "-"]
         return AgentCommand(tuple(argv), {}, signal.SIGTERM)
+
+    def readable(self, line: str) -> str | None:
+        """What it says and which tools it uses."""
+        return readable_by(line, readable.codex)
 
     def read(self, output: RunOutput) -> RunReport:
         """What its last turn says; without an end of it, the last trouble that it spoke of."""

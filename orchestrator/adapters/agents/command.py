@@ -24,6 +24,10 @@ class CommandAgent:
             )
         return AgentCommand(argv=tuple(request.spec.command), environment={}, gentle_signal=signal.SIGTERM)
 
+    def readable(self, line: str) -> str | None:
+        """Its output is for people already."""
+        return line
+
     def read(self, output: RunOutput) -> RunReport:
         """Nothing is known of what it prints: only a signal tells that it did not come to its own end."""
         return RunReport(ended=Outcome.INTERRUPTED if output.ended.signal is not None else None)

@@ -11,7 +11,9 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
+from orchestrator.adapters.agents import readable
 from orchestrator.adapters.agents.events import Event, Events, count_at, stderr_tail, text_at
+from orchestrator.adapters.agents.readable import readable_by
 from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.runs import Usage
 from orchestrator.domain.views import Outcome
@@ -56,6 +58,10 @@ class GeminiAgent:
             argv += ["-m", spec.model]
         argv += [*spec.arguments, "-p", _LAST_WORDS]
         return AgentCommand(tuple(argv), {"GEMINI_CLI_NO_RELAUNCH": "true"}, signal.SIGTERM)
+
+    def readable(self, line: str) -> str | None:
+        """What it says and which tools it uses."""
+        return readable_by(line, readable.gemini)
 
     def read(self, output: RunOutput) -> RunReport:
         """What its result and its exit code say together."""

@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Final
 
+from orchestrator.adapters.agents import readable
 from orchestrator.adapters.agents.events import Event, Events, at, count_at, stderr_tail, text_at
+from orchestrator.adapters.agents.readable import readable_by
 from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.runs import Usage
 from orchestrator.domain.views import Outcome
@@ -36,6 +38,10 @@ class OpenCodeAgent:
         if request.session_id:
             argv += ["-s", request.session_id]
         return AgentCommand((*argv, *spec.arguments), _ENVIRONMENT, signal.SIGTERM)
+
+    def readable(self, line: str) -> str | None:
+        """What it says and which tools it uses."""
+        return readable_by(line, readable.opencode)
 
     def read(self, output: RunOutput) -> RunReport:
         """What its steps and its error say; tokens and cost are the sums of the steps."""

@@ -1,23 +1,24 @@
 """What agents are told: one Markdown file a stage in ``prompts/``, filled with values.
 
-What others wrote (work item, evidence) is quoted line by line, so that nothing in it can end the quotation, and it
-is put in last: text that looks like one of our placeholders stays text.
+A repository may have its own file for a stage, in its base branch. What others wrote (work item, evidence) is quoted
+line by line, so that nothing in it can end the quotation, and it is put in last: text that looks like one of our
+placeholders stays text.
 """
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from string import Template
 from typing import Final
 
-from orchestrator.domain.errors import UsageError
+from orchestrator.domain.errors import ConfigurationError, UsageError
 from orchestrator.domain.stages import AGENT_STAGES, OPTIONAL_AGENT_STAGES, Stage
 from orchestrator.ports import PromptFacts
 
-__all__ = ["PromptFacts", "document_path", "quoted", "render", "render_repair"]
+__all__ = ["PromptFacts", "document_path", "own_template", "quoted", "render", "render_repair"]
 
 _LONGEST_QUOTE: Final = 60_000
 """Characters of one quotation; what is longer is cut in its middle, since logs end with what matters."""
@@ -29,14 +30,36 @@ def document_path(work_item: str, stage: Stage) -> str:
 
 
 def render(stage: Stage, facts: PromptFacts) -> str:
-    """The whole prompt of one run. Raises UsageError for a stage in which no agent works."""
+    """The whole prompt of one run. Raises UsageError for a stage in which no agent works, ConfigurationError for a
+    template of the repository that cannot be filled."""
     if stage not in AGENT_STAGES + OPTIONAL_AGENT_STAGES:
         raise UsageError(f"no agent works in {stage}")
     values = _values(stage, facts)
-    names = ["_work_item", str(stage), "_verdict"]
+    parts = [_template("_work_item"), _of_stage(stage, facts, values), _template("_verdict")]
     if facts.verdict_errors:
-        names.insert(2, "repair")
-    return "\n\n".join(_template(name).substitute(values).strip("\n") for name in names) + "\n"
+        parts.insert(2, _template("repair"))
+    return "\n\n".join(part.substitute(values).strip("\n") for part in parts) + "\n"
+
+
+def own_template(stage: Stage) -> str:
+    """Where a repository may keep its own text for a stage; read from the base branch only."""
+    return f".orchestrator/prompts/{stage}.md"
+
+
+def _of_stage(stage: Stage, facts: PromptFacts, values: Mapping[str, str]) -> Template:
+    """What to do, in the repository's own words where it has some. The work item before it and the verdict channel
+    behind it are never its to change."""
+    if not facts.template:
+        return _template(str(stage))
+    own = Template(facts.template)
+    unknown = [name for name in own.get_identifiers() if name not in values]
+    if unknown or not own.is_valid():
+        wrong = ", ".join(f"${name}" for name in unknown) or "a $ that names nothing"
+        raise ConfigurationError(
+            f"{own_template(stage)}: {wrong} is unknown",
+            remedy=f"allowed are {', '.join(f'${name}' for name in sorted(values))}; a dollar sign itself is $$",
+        )
+    return own
 
 
 def render_repair(errors: Sequence[str], run_id: str = "") -> str:
