@@ -7,8 +7,8 @@ from enum import StrEnum
 
 from orchestrator.domain.decide import REFUSED, Advance
 from orchestrator.domain.errors import ConfigurationError, LostRaceError, OrchestratorError
-from orchestrator.domain.ownership import Busy, LostRace
-from orchestrator.domain.stages import Edge, EffectKind, Stage
+from orchestrator.domain.ownership import Busy, Committed, LostRace
+from orchestrator.domain.stages import AFTER_MERGE, Edge, EffectKind, Stage
 from orchestrator.domain.views import GateOutcome, GateResult, TaskView
 from orchestrator.effects.contract import Then
 from orchestrator.engine import effects, gates, lane
@@ -18,10 +18,11 @@ from orchestrator.engine.gates import Bench
 from orchestrator.engine.region import Region
 from orchestrator.failpoints import hit
 from orchestrator.ports import MergeConflict
-from orchestrator.store import stage_commits
+from orchestrator.store import stage_commits, switches
 from orchestrator.store.stage_commits import NextJob, StageCommit
 
 _LANE_BUSY_S = 1.0
+_LANE_CLOSED_S = 30.0
 
 
 class Step(StrEnum):
@@ -56,7 +57,9 @@ def advance(region: Region, view: TaskView, decision: Advance) -> Step:
 def _through_lane(region: Region, view: TaskView, edge: Edge, bench: Bench) -> Step:
     with lane.merge_lane(region, view) as held_lane:
         if isinstance(held_lane, Busy):
-            busy = GateResult(GateOutcome.WAIT, held_lane.why, head_sha=view.head_sha, retry_after_s=_LANE_BUSY_S)
+            # Busy with an owner is over soon; what people or a failed deploy closed is opened as a fact, which wakes.
+            retry_s = _LANE_CLOSED_S if held_lane.owner is None else _LANE_BUSY_S
+            busy = GateResult(GateOutcome.WAIT, held_lane.why, head_sha=view.head_sha, retry_after_s=retry_s)
             gates.record(region, view, "merge_lane", busy)
             return Step.AGAIN
         # The base is read again inside the lane: only here nobody else of ours moves it.
@@ -71,7 +74,7 @@ def _through_lane(region: Region, view: TaskView, edge: Edge, bench: Bench) -> S
         )
         if not gates.all_pass(region, view, edge.gates, bench):
             return Step.AGAIN
-        lane.must_hold(region, held_lane)
+        lane.must_hold(region, view, held_lane)
         _do(region, view, lane.BEFORE_MERGE, edge, bench)
     return _after_merge(region, region.view(), edge, bench)
 
@@ -156,9 +159,13 @@ def commit(region: Region, view: TaskView, edge: Edge, evidence: str = "", new_b
     )
     with region.engine.store.transaction(region.held.actor) as connection:
         outcome = stage_commits.commit_stage_cas(connection, region.held, step)
+        merged = isinstance(outcome, Committed) and edge.target in AFTER_MERGE
+        opened = merged and switches.open_lane(connection, lane.lane_of(region), view.work_item)
     if isinstance(outcome, LostRace):
         raise LostRaceError(outcome.why)
     hit("stage.after_commit")
+    if opened:
+        lane.wake_waiting(region, view)
     return Step.COMMITTED
 
 

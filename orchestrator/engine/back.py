@@ -9,9 +9,9 @@ from orchestrator.domain.configuration import RepositoryConfig
 from orchestrator.domain.decide import Park, RollBack
 from orchestrator.domain.errors import LostRaceError, OrchestratorError
 from orchestrator.domain.ownership import LostRace
-from orchestrator.domain.stages import EffectKind
+from orchestrator.domain.stages import AFTER_MERGE, EffectKind
 from orchestrator.domain.views import TaskView
-from orchestrator.engine import effects
+from orchestrator.engine import effects, lane
 from orchestrator.engine.advance import Step, commit
 from orchestrator.engine.effects import EffectRefused, Scene
 from orchestrator.engine.region import Region
@@ -27,6 +27,7 @@ def roll_back(region: Region, view: TaskView, decision: RollBack) -> Step:
     scene = _scene(region, view, decision.reason, f"{decision.edge.source}-sent-back")
     if effects.withdraw_open_claims(region, scene):
         return Step.AGAIN
+    _close_lane(region, view, decision.before, decision.reason)
     # A mend after a merge has a branch of its own: nobody would come back for the merged one.
     cleanup = (EffectKind.DELETE_BRANCH, EffectKind.REMOVE_WORKTREE) if decision.new_branch else ()
     for kind in (*decision.before, *decision.edge.effects, *cleanup):
@@ -38,6 +39,7 @@ def roll_back(region: Region, view: TaskView, decision: RollBack) -> Step:
 def park(region: Region, view: TaskView, decision: Park) -> Step:
     """Stand still with a reason; people are told once."""
     note, occasion = f"{view.work_item} is parked: {decision.reason}", f"parked-{view.round}"
+    _close_lane(region, view, decision.before, decision.reason)
     for kind in decision.before:
         _best(region, _scene(region, view, note, occasion), kind)
     _tell(region, Scene(view=view, repository=RepositoryConfig(""), base_sha="", note=note, occasion=occasion))
@@ -47,6 +49,12 @@ def park(region: Region, view: TaskView, decision: Park) -> Step:
     if isinstance(outcome, LostRace):
         raise LostRaceError(outcome.why)
     return Step.COMMITTED
+
+
+def _close_lane(region: Region, view: TaskView, before: tuple[EffectKind, ...], reason: str) -> None:
+    """Before anything else of the repair: what is merged now would be deployed on top of what just failed."""
+    if view.stage in AFTER_MERGE and EffectKind.ROLL_BACK_DEPLOY in before:
+        lane.close_after(region, view, reason)
 
 
 def _tell(region: Region, scene: Scene) -> None:

@@ -14,7 +14,7 @@ from orchestrator.effects.merge_pr import merge_message
 from orchestrator.effects.merged_commits import candidates
 from orchestrator.engine.region import Region
 from orchestrator.ports import MergeCandidate, MergeConflict
-from orchestrator.store import leases, switches
+from orchestrator.store import leases, switches, tasks
 
 
 @contextmanager
@@ -22,11 +22,10 @@ def merge_lane(region: Region, view: TaskView) -> Iterator[HeldMergeLane | Busy]
     """Take the lane of the project's base branch, or say who has it; given back at exit."""
     base_branch, engine = region.ports.config.base_branch, region.engine
     with engine.store.transaction(region.held.actor) as connection:
-        scope = f"{view.project}/{base_branch}"
-        paused = any(one.name == "lane" and one.scope == scope for one in switches.thrown(connection))
+        bar = switches.lane_bar(connection, lane_of(region), view.work_item)
         lane = (
-            Busy(None, 0.0, f"the merge lane {scope} is paused")
-            if paused
+            Busy(None, 0.0, bar)
+            if bar is not None
             else leases.acquire_merge_lane(
                 connection,
                 region.held,
@@ -84,11 +83,39 @@ def _parents(region: Region, sha: str) -> tuple[str, ...]:
     return region.ports.workspaces.first_parents(sha, 1)[0][1]
 
 
-def must_hold(region: Region, lane: HeldMergeLane) -> None:
-    """Raises LostRaceError when the lane was reclaimed: asked before the merge, after the long re-test."""
+def must_hold(region: Region, view: TaskView, lane: HeldMergeLane) -> None:
+    """Raises LostRaceError when the lane was reclaimed, paused or closed: asked before the merge, after the long
+    re-test."""
     with region.engine.store.transaction(region.held.actor) as connection:
         if not leases.holds_merge_lane(connection, lane):
             raise LostRaceError("the merge lane was taken away")
+        bar = switches.lane_bar(connection, lane_of(region), view.work_item)
+        if bar is not None:
+            raise LostRaceError(bar)
+
+
+def lane_of(region: Region) -> str:
+    """Name of the lane: project/base-branch."""
+    config = region.ports.config
+    return f"{config.key}/{config.base_branch}"
+
+
+def close_after(region: Region, view: TaskView, reason: str) -> None:
+    """A production deploy of this task failed: nothing merges on top of it but its mend. Closing twice is once."""
+    with region.engine.store.transaction(region.held.actor) as connection:
+        if not leases.holds(connection, region.held):
+            raise LostRaceError("the lease was taken away before the lane was closed")
+        switches.close_lane(connection, lane_of(region), view.work_item, reason.partition("\n")[0][:500])
+
+
+def wake_waiting(region: Region, view: TaskView) -> None:
+    """The lane is open again: whoever waited for that looks at it now."""
+    with region.engine.store.transaction(region.held.actor) as connection:
+        waiting = [one for one in tasks.live(connection) if one.project == view.project and one.id != view.task_id]
+        for one in waiting:
+            tasks.touch_facts(connection, one.id)
+    for one in waiting:
+        region.engine.nudges.drive(one.id, one.work_item, region.held.actor)
 
 
 BEFORE_MERGE = (EffectKind.REBUILD_IMAGE, EffectKind.MERGE_PR)

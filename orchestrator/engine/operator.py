@@ -124,7 +124,12 @@ def pause_lane(engine: Engine, project: str, by: str, reason: str = "") -> None:
 
 
 def resume_lane(engine: Engine, project: str, by: str) -> bool:
-    return _put_back(engine, "lane", _lane(engine, project), by)
+    """Undo a pause of the lane, and open it after failed deploys; False when it was open."""
+    lane = _lane(engine, project)
+    with engine.store.transaction(f"operator:{by}") as connection:
+        done = switches.resume_lane(connection, lane, by)
+    _wake(engine)
+    return done
 
 
 def _lane(engine: Engine, project: str) -> str:
@@ -146,10 +151,18 @@ def _throw(engine: Engine, name: str, scope: str, by: str, reason: str) -> None:
 def _put_back(engine: Engine, name: str, scope: str, by: str) -> bool:
     with engine.store.transaction(f"operator:{by}") as connection:
         done = switches.release(connection, name, scope, by)
+    _wake(engine)
+    return done
+
+
+def _wake(engine: Engine) -> None:
+    """Whatever waited for a lever is looked at again; that it is undone is a fact, so no earlier answer holds."""
+    with engine.store.transaction() as connection:
         waiting = tasks.live(connection)
+        for task in waiting:
+            tasks.touch_facts(connection, task.id)
     for task in waiting:
         engine.nudges.drive(task.id, task.work_item, Actor.OPERATOR)
-    return done
 
 
 def drain(engine: Engine, node: str, by: str, *, draining: bool = True) -> None:

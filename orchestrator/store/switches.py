@@ -1,12 +1,19 @@
-"""Run-time levers, effective at once: pause (start nothing new), lane (a paused merge lane), panic (no new claim)."""
+"""Run-time levers, effective at once: pause (start nothing new), lane (a paused merge lane), panic (no new claim).
+
+A lane that a failed production deploy closed is a lever of its own, named ``<lane>:<work item>``: it holds up all but
+the items whose deploys failed, and each of them opens it again by its mend. People can open it at any time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import Connection, text
+
+_LANE: Final = "lane"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +64,35 @@ def thrown(connection: Connection) -> Sequence[Switch]:
     """Every lever that is thrown now."""
     rows = connection.execute(text("SELECT name, scope, set_by, reason, set_at FROM switches ORDER BY name, scope"))
     return [Switch(**row._mapping) for row in rows]
+
+
+def close_lane(connection: Connection, lane: str, work_item: str, reason: str) -> None:
+    """After the production deploy of ``work_item`` failed: only a mend of it merges. ``lane``: project/base-branch."""
+    throw(connection, _LANE, f"{lane}:{work_item}", f"deploy of {work_item}", reason)
+
+
+def open_lane(connection: Connection, lane: str, work_item: str) -> bool:
+    """The mend of ``work_item`` has merged; False when the lane was not closed for it."""
+    return release(connection, _LANE, f"{lane}:{work_item}", f"mend of {work_item}")
+
+
+def resume_lane(connection: Connection, lane: str, by: str) -> bool:
+    """Undo a person's pause and every closure; False when there was none."""
+    closed = [one.scope for one in thrown(connection) if one.name == _LANE and one.scope.startswith(f"{lane}:")]
+    released = [release(connection, _LANE, scope, by) for scope in (lane, *closed)]
+    return any(released)
+
+
+def lane_bar(connection: Connection, lane: str, work_item: str) -> str | None:
+    """Why ``work_item`` may not merge now; None when it may."""
+    levers = {one.scope: one for one in thrown(connection) if one.name == _LANE}
+    if lane in levers:
+        by, why = levers[lane].set_by, levers[lane].reason
+        return f"the merge lane {lane} is paused by {by}" + (f": {why}" if why else "")
+    failed = [scope.partition(":")[2] for scope in levers if scope.startswith(f"{lane}:")]
+    if not failed or work_item in failed:
+        return None
+    return (
+        f"the merge lane {lane} is closed, for the production deploy of {', '.join(failed)} failed: "
+        "a mend of it opens the lane, or a person by `orch lane resume`"
+    )

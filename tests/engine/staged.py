@@ -45,16 +45,22 @@ def staged(
         task = tasks.find(connection, item)
     assert task is not None
     head = push_change(world, tmp_path, item, files or {})
-    world.change("UPDATE tasks SET head_sha = %s WHERE id = %s", head, task.id)
-    at, seq = Stage.ANALYSIS, 0
+    return brought_to(world, task.id, item, head, stage)
+
+
+def brought_to(world: World, task_id: int, item: str, head: str, stage: Stage) -> Staged:
+    """The task at ``stage`` with ``head`` judged, from wherever it stands before that."""
+    world.change("UPDATE tasks SET head_sha = %s WHERE id = %s", head, task_id)
+    [(at, seq, branch)] = world.rows("SELECT stage, stage_seq, branch FROM tasks WHERE id = %s", task_id)
+    at = Stage(at)
     while at is not stage:
-        at, seq = _step(world, task.id, at, seq), seq + 1
+        at, seq = _step(world, task_id, at, seq), seq + 1
     if stage in (Stage.REVIEW, Stage.TESTING, Stage.DEPLOY_STAGING, Stage.DEPLOY):
         opened = world.engine.project("DEMO").forge.open_pull_request(
-            head_branch=f"orch/{item}", base_branch="main", title="Add a value", body=""
+            head_branch=branch, base_branch="main", title="Add a value", body=""
         )
-        world.change("UPDATE tasks SET pull_request = %s WHERE id = %s", opened.number, task.id)
-    return Staged(task.id, item, head, settled_job(world, task.id, head))
+        world.change("UPDATE tasks SET pull_request = %s WHERE id = %s", opened.number, task_id)
+    return Staged(task_id, item, head, settled_job(world, task_id, head))
 
 
 def push_change(world: World, tmp_path: Path, item: str, files: Mapping[str, str]) -> str:
@@ -108,11 +114,12 @@ def _step(world: World, task_id: int, at: Stage, seq: int) -> Stage:
 
 def settled_job(world: World, task_id: int, head: str) -> int | None:
     """The task's queued job as if its agent had passed it just now."""
-    engine, run_id = world.engine, f"run-of-{task_id}"
+    engine = world.engine
     with engine.store.transaction() as connection:
         job = jobs.live_of_task(connection, task_id)
         if job is None:
             return None
+        run_id = f"run-{job.id}-of-{task_id}"
         run = NewRun(run_id, 0, "command", engine.host.node, str(engine.runs_dir / run_id), "", engine.owner())
         assert isinstance(jobs.begin(connection, job.id, run), Committed)
         jobs.record_exit(connection, run_id, exit_code=0, signal=None, reason="exited", last_turn=True)

@@ -12,8 +12,9 @@ from orchestrator.domain.lane_merges import merge_message
 from orchestrator.domain.stages import Actor, Stage
 from orchestrator.engine.drive import drive
 from orchestrator.ports import Forge
+from orchestrator.store import switches
 from tests.engine.real_engine import World, git, make_world
-from tests.engine.staged import Staged, staged
+from tests.engine.staged import Drives, Staged, reached, said, staged
 
 
 @pytest.fixture
@@ -107,3 +108,22 @@ def test_our_own_candidate_that_the_base_overtook_is_built_upon(world: World, tm
     ]
     assert "By hand" in world.git("log", "--format=%s", "main")
     assert world.rows("SELECT 1 FROM events WHERE kind = 'stage.committed' AND detail->>'to' = 'development'") == [(1,)]
+
+
+def test_a_lane_that_is_closed_during_the_re_test_merges_nothing(world: World, tmp_path: Path) -> None:
+    drives, go = Drives(world.environment), tmp_path / "go"
+    task = staged(world, tmp_path, Stage.DEPLOY_STAGING)
+    try:
+        owner = drives.start(
+            "drive", task.task_id, "monitor", 1, failpoints=f"gate.check_branch_mergeable.after=wait:{go}"
+        )
+        reached(go)
+        with world.engine.store.transaction("test") as connection:
+            switches.close_lane(connection, "DEMO/main", "DEMO-9", "it does not answer")
+        go.touch()
+        ended = said(owner)
+    finally:
+        drives.end()
+    assert "lost" in str(ended) and "the production deploy of DEMO-9 failed" in str(ended)
+    assert world.git("log", "--grep=Orchestrator-Effect", "main") == ""
+    assert world.rows("SELECT 1 FROM effects WHERE kind = 'merge_pr'") == []
