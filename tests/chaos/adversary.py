@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import time
 import uuid
 from collections import Counter, deque
@@ -159,6 +160,7 @@ class Adversary:
             return ""
         if not _send(victim.processes, signal.SIGSTOP):
             return ""
+        _continue_after(victim, fault.lasts_s)
 
         def go_on() -> None:
             if _send(victim.processes, signal.SIGCONT):
@@ -315,6 +317,13 @@ class Adversary:
             time.sleep(0.2)
             self._arena.keep_up()
             self._undo_due(now)
+
+
+def _continue_after(victim: Victim, seconds: float) -> None:
+    """By a process of its own: this one may wait for the very database that it has stopped."""
+    pids = [str(one.pid) for one in victim.processes]
+    words = 'sleep "$0"; kill -s CONT "$@" 2>/dev/null'
+    subprocess.Popen(["/bin/sh", "-c", words, f"{seconds:.1f}", *pids], start_new_session=True)
 
 
 def _send(processes: Sequence[ProcessIdentity], number: signal.Signals) -> bool:
