@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from orchestrator.cli.findings import Finding, Health, guarded
 from orchestrator.domain.errors import ConfigurationError
@@ -13,8 +15,10 @@ from orchestrator.settings import Settings
 
 if TYPE_CHECKING:
     from orchestrator.domain.configuration import AgentSpec, OperatorConfig, ProjectConfig
+    from orchestrator.domain.stages import Stage
     from orchestrator.engine.context import Engine
 
+_VERSION_S: Final = 20.0
 _CHECK = "`orch config check` tells every mistake; `orch init` writes a commented file"
 
 
@@ -44,7 +48,10 @@ def _projects(settings: Settings, config: OperatorConfig) -> Iterator[Finding]:
         for project in config.projects:
             yield from _repository(engine, project)
             for stage, spec in project.agents.items():
-                yield _agent(settings, engine, f"{project.key} {stage}", spec)
+                part = f"{project.key} {stage}"
+                yield _agent(settings, engine, part, spec)
+                yield from _fence(part, spec)
+                yield from guarded(f"{part} credentials", "read them", partial(_credentials, part, stage, spec))
     finally:
         engine.store.engine.dispose()
 
@@ -71,8 +78,51 @@ def _agent(settings: Settings, engine: Engine, part: str, spec: AgentSpec) -> Fi
     word = spec.command[0] if spec.command else spec.runtime
     if word.startswith("."):
         return Finding(f"{part} agent", f"find {word}", "is looked for in the worktree when it starts")
-    found = shutil.which(word, path=settings.basic_environment().get("PATH", os.defpath))
+    path = settings.basic_environment().get("PATH", os.defpath)
+    found = shutil.which(word, path=path)
     if found is None:
         mend = "install it, put it into the PATH of `orch up`, or correct `command`"
         return Finding(f"{part} agent", f"find {word} in PATH", "not found", Health.BAD, mend)
-    return Finding(f"{part} agent", f"find {word}", found)
+    version = "" if spec.runtime == "command" else _version(found, path)
+    return Finding(f"{part} agent", f"find {word}", f"{found} {version}".rstrip())
+
+
+def _version(program: str, path: str) -> str:
+    """What the CLI says of its version; it is also kept with each run that tells it."""
+    try:
+        said = subprocess.run(
+            [program, "--version"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=_VERSION_S,
+            stdin=subprocess.DEVNULL,
+            env={"PATH": path, "HOME": os.devnull},
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return "(does not tell its version)"
+    return (said.stdout or said.stderr).strip().partition("\n")[0]
+
+
+def _fence(part: str, spec: AgentSpec) -> Iterator[Finding]:
+    from orchestrator.adapters.agents import sandbox
+    from orchestrator.domain.configuration import Sandbox
+
+    tried, problem = f"fence it by bubblewrap ({spec.sandbox})", sandbox.problem()
+    if spec.sandbox is Sandbox.OFF:
+        mend = "choose `preferred`, unless it runs as a user that owns nothing else"
+        yield Finding(f"{part} fence", tried, "none: it reads what this user reads", Health.WARNING, mend)
+    elif problem:
+        health = Health.BAD if spec.sandbox is Sandbox.REQUIRED else Health.WARNING
+        yield Finding(f"{part} fence", tried, problem, health, "install bubblewrap and allow user namespaces")
+    else:
+        yield Finding(f"{part} fence", tried, "works")
+
+
+def _credentials(part: str, stage: Stage, spec: AgentSpec) -> Iterator[Finding]:
+    from orchestrator.adapters.agents.environment import read_credentials
+
+    names = ", ".join(sorted(spec.credentials))
+    if names:
+        read_credentials(spec, stage)
+        yield Finding(f"{part} credentials", f"read {names}", "readable, masked in all output")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 from orchestrator.domain.stages import Stage
 from orchestrator.domain.work_items import TrackerState
@@ -179,6 +180,18 @@ class CiConfig:
     required: tuple[str, ...] = ()
 
 
+AGENT_FILES: Final = (
+    ".claude/**",
+    ".mcp.json",
+    ".codex/**",
+    ".gemini/**",
+    ".opencode/**",
+    "opencode.json",
+    "opencode.jsonc",
+)
+"""Files by which a repository configures agent CLIs: what one agent writes there, the next one would obey."""
+
+
 @dataclass(frozen=True, slots=True)
 class GateConfig:
     """The repository's own gates. Paths are globs relative to its root; times in seconds.
@@ -192,7 +205,15 @@ class GateConfig:
     coverage_tolerance: float = 0.0
     test_paths: tuple[str, ...] = ("tests/**", "test/**", "**/test_*.py", "**/*_test.py")
     removable_tests: tuple[str, ...] = ()
-    protected_paths: tuple[str, ...] = (".orchestrator.yml", ".github/**", ".gitea/**", "Dockerfile", "deploy/**")
+    protected_paths: tuple[str, ...] = (
+        ".orchestrator.yml",
+        ".orchestrator/**",
+        ".github/**",
+        ".gitea/**",
+        "Dockerfile",
+        "deploy/**",
+        *AGENT_FILES,
+    )
     allow_protected_changes: bool = False
     timeout_s: int = 900
 
