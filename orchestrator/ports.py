@@ -17,6 +17,7 @@ from typing import Protocol, runtime_checkable
 
 from orchestrator.domain.configuration import AgentSpec, DeploySpec, ProjectConfig, RepositoryConfig
 from orchestrator.domain.deploy_repair import CommandState
+from orchestrator.domain.hints import Hint as Hint
 from orchestrator.domain.ownership import ChildGroup, Liveness, Owner, Probe
 from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.runs import PromptFacts as PromptFacts
@@ -88,23 +89,6 @@ class WritableTracker(Tracker, Protocol):
 
 
 # --- deliveries ------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Hint:
-    """What a delivery of a webhook speaks of in one project: reasons to look, never facts.
-
-    ``items`` are keys of work items, ``branches``, ``pull_requests`` and ``heads`` (SHAs) lead to tasks.
-    ``everything``: it cannot be told what changed, so all that may have changed is looked at. A hint without any of
-    these asks for nothing; ``note`` says why (our own write, an event that means nothing to us).
-    """
-
-    items: tuple[str, ...] = ()
-    branches: tuple[str, ...] = ()
-    pull_requests: tuple[int, ...] = ()
-    heads: tuple[str, ...] = ()
-    everything: bool = False
-    note: str = ""
 
 
 @runtime_checkable

@@ -6,12 +6,14 @@ while that is down, synced to disk, before it is answered.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 import json
 import logging
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,9 +35,28 @@ _log: Final = logging.getLogger(__name__)
 _draining: Final = threading.Lock()
 
 
+def _nothing_against(_body: Mapping[str, object]) -> str:
+    return ""
+
+
+def _newer_than_v1(body: Mapping[str, object]) -> str:
+    """Plane's «webhooks v2» name their version; their fields are others, so they would only look understood."""
+    if "version" not in body:
+        return ""
+    return (
+        f"this is a delivery of Plane's webhooks {str(body['version'])[:20]}, which are not understood here: "
+        "make a webhook of version 1 in the workspace settings"
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Where one kind of sender puts its proof. Signatures are HMAC-SHA256 over the raw body, in hex."""
+    """Where one kind of sender puts its proof. Signatures are HMAC-SHA256 over the raw body, in hex.
+
+    ``stable_id``: a repeated delivery keeps its id; elsewhere only its body tells. ``any_answer_counts``: an error is
+    taken as delivered too, so that only a connection that breaks off is tried again. ``against`` says why a body that
+    is signed right is refused all the same.
+    """
 
     name: str
     secret: Callable[[Settings], Secret | None]
@@ -44,6 +65,9 @@ class Sender:
     signature_prefix: str
     delivery_header: str
     event_header: str
+    stable_id: bool = False
+    any_answer_counts: bool = False
+    against: Callable[[Mapping[str, object]], str] = _nothing_against
 
 
 SENDERS: Final = {
@@ -57,6 +81,8 @@ SENDERS: Final = {
             "",
             "X-Plane-Delivery",
             "X-Plane-Event",
+            any_answer_counts=True,
+            against=_newer_than_v1,
         ),
         Sender(
             "gitea",
@@ -75,6 +101,7 @@ SENDERS: Final = {
             "sha256=",
             "X-GitHub-Delivery",
             "X-GitHub-Event",
+            stable_id=True,
         ),
     )
 }
@@ -88,9 +115,23 @@ def receive(source: str) -> Response:
     sender = SENDERS[source]
     body = request.get_data(cache=False)
     _check_signature(sender, body)
-    _check_json(body)
-    kept = _keep(parts(), _delivery(sender, body))
-    return make_response(jsonify({"delivery": kept[0], "duplicate": kept[1]}), 202)
+    _check_body(sender, body)
+    try:
+        delivery, duplicate = _keep(parts(), _delivery(sender, body))
+    except ServiceUnavailable:
+        if sender.any_answer_counts:
+            _hang_up()
+        raise
+    return make_response(jsonify({"delivery": delivery, "duplicate": duplicate}), 202)
+
+
+def _hang_up() -> None:
+    """Close the connection without an answer, where the web server lets us: then the sender tries again."""
+    for server in ("gunicorn.socket", "werkzeug.socket"):
+        connection = request.environ.get(server)
+        if connection is not None:
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
 
 def _check_signature(sender: Sender, body: bytes) -> None:
@@ -104,21 +145,27 @@ def _check_signature(sender: Sender, body: bytes) -> None:
         raise Unauthorized(f"{sender.signature_header} is missing or wrong: compare the secret at both ends")
 
 
-def _check_json(body: bytes) -> None:
+def _check_body(sender: Sender, body: bytes) -> None:
     try:
         found = json.loads(body)
     except (ValueError, RecursionError) as error:
         raise BadRequest("the body is not JSON: set the content type of the webhook to JSON") from error
     if not isinstance(found, dict):
         raise BadRequest("the body is not a JSON object")
+    against = sender.against(found)
+    if against:
+        _log.error("a delivery of %s is refused: %s", sender.name, against)
+        raise BadRequest(against)
 
 
 def _delivery(sender: Sender, body: bytes) -> SpooledDelivery:
     event = request.headers.get(sender.event_header, "")
-    # By meaning where it can be told, else by content: a repeated attempt has, at some senders, another id.
-    meaning = bootstrap.delivery_meaning(sender.name, event, body)
-    key = f"{event}:{meaning or hashlib.sha256(body).hexdigest()}"
-    delivery = request.headers.get(sender.delivery_header, "") or key
+    given = request.headers.get(sender.delivery_header, "")
+    # By meaning where it can be told, else by content: a repeated attempt, or a second hook to this address, has the
+    # same body and, at some senders, another id.
+    told = bootstrap.delivery_meaning(sender.name, event, body) or hashlib.sha256(body).hexdigest()
+    key = given if sender.stable_id and given else f"{event}:{told}"
+    delivery = given or key
     return SpooledDelivery(sender.name, delivery[:200], key[:200], event[:200], body)
 
 

@@ -39,6 +39,7 @@ def sweep_inbox(engine: Engine) -> int:
     """Process every delivery that is due, oldest first; how many there were. Several about one thing are one look."""
     with engine.store.transaction() as connection:
         due = inbox.due(connection, _DELIVERIES)
+        inbox.forget(connection)
     looked_at: set[tuple[str, str]] = set()
     for delivery in due:
         _process(engine, delivery, looked_at)

@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -27,13 +28,14 @@ _AT_ONCE: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class SpooledDelivery:
-    """What ``inbox.receive`` needs, as it waits on disk."""
+    """What ``inbox.receive`` needs, as it waits on disk. ``received_at`` None: now."""
 
     source: str
     delivery: str
     dedupe_key: str
     event: str
     body: bytes
+    received_at: datetime | None = None
 
 
 def directory(data_dir: Path) -> Path:
@@ -89,6 +91,7 @@ def drain(store: Store, where: Path) -> int:
                 dedupe_key=delivery.dedupe_key,
                 event=delivery.event,
                 body=delivery.body,
+                received_at=delivery.received_at,
             )
         file.unlink(missing_ok=True)
         moved += 1
@@ -106,10 +109,17 @@ def _set_aside(file: Path) -> None:
         _log.error("a spooled delivery cannot be read and is set aside: %s", file)
 
 
+def _written_at(file: Path) -> datetime | None:
+    """A delivery that waited for an hour speaks of what changed an hour ago. The name begins with the time."""
+    nanoseconds = file.name.partition("-")[0]
+    return datetime.fromtimestamp(int(nanoseconds) / 1e9, UTC) if nanoseconds.isdigit() else None
+
+
 def _read(file: Path) -> SpooledDelivery | None:
     try:
         found = json.loads(file.read_text())
         words = {name: str(found[name]) for name in ("source", "delivery", "dedupe_key", "event")}
-        return SpooledDelivery(**words, body=base64.b64decode(found["body"], validate=True))
+        body = base64.b64decode(found["body"], validate=True)
+        return SpooledDelivery(**words, body=body, received_at=_written_at(file))
     except (OSError, ValueError, KeyError, TypeError):
         return None

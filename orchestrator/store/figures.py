@@ -142,7 +142,7 @@ _QUERIES: Final[tuple[tuple[str, str, str, tuple[str, ...], LiteralString], ...]
         "gauge",
         "Time since each sweep last ran",
         ("sweep",),
-        "SELECT name, extract(epoch FROM clock_timestamp() - last_at) FROM ticks WHERE name NOT LIKE 'poll:%'",
+        "SELECT name, extract(epoch FROM clock_timestamp() - last_at) FROM ticks WHERE name !~ '^(poll|webhook):'",
     ),
     (
         "deploy_last_success_timestamp_seconds",

@@ -19,7 +19,11 @@ FIRST_RETRY_S: Final = 2.0
 """A forge or tracker that just restarted is usually back within seconds."""
 LONGEST_RETRY_S: Final = 900.0
 """A delivery is never given up, so its retries must not be a load: one every quarter of an hour is none."""
+KEPT_DAYS: Final = 30
+"""For people who compare logs, and to know a delivery that somebody sends again."""
 _LONGEST_ERROR: Final = 2000
+_NEWEST: Final = 100
+"""Rows that are looked at; one that waited on disk is older than its number says."""
 
 _COLUMNS: Final = "id, source, delivery, event, body, work_item, attempts, error, received_at, processed_at"
 
@@ -49,15 +53,31 @@ class Delivery:
 
 
 def receive(
-    connection: Connection, *, source: str, delivery: str, dedupe_key: str, event: str, body: bytes
+    connection: Connection,
+    *,
+    source: str,
+    delivery: str,
+    dedupe_key: str,
+    event: str,
+    body: bytes,
+    received_at: datetime | None = None,
 ) -> Received:
-    """Keep a delivery; one with the same ``dedupe_key`` from the same source is kept once."""
+    """Keep a delivery; one with the same ``dedupe_key`` from the same source is kept once. ``received_at``: when it
+    came, where it waited elsewhere meanwhile."""
     found = connection.execute(
         text(
-            """INSERT INTO inbox (source, delivery, dedupe_key, event, body) VALUES (:s, :d, :k, :e, :b)
+            """INSERT INTO inbox (source, delivery, dedupe_key, event, body, received_at)
+            VALUES (:s, :d, :k, :e, :b, coalesce(:at, clock_timestamp()))
             ON CONFLICT (source, dedupe_key) DO NOTHING RETURNING id"""
         ),
-        {"s": source, "d": storable(delivery), "k": storable(dedupe_key), "e": storable(event), "b": body},
+        {
+            "s": source,
+            "d": storable(delivery),
+            "k": storable(dedupe_key),
+            "e": storable(event),
+            "b": body,
+            "at": received_at,
+        },
     ).scalar_one_or_none()
     if found is not None:
         return Received(int(found), duplicate=False)
@@ -116,6 +136,32 @@ def failed(
         },
     )
     return Committed() if done.rowcount else LostRace("the delivery was processed already")
+
+
+def heard_since(connection: Connection, source: str, moment: datetime) -> bool:
+    """Whether any delivery of that source came at or after ``moment``."""
+    return bool(
+        connection.execute(
+            text(
+                """SELECT EXISTS (SELECT FROM (SELECT received_at FROM inbox WHERE source = :s ORDER BY id DESC
+                  LIMIT :n) newest WHERE received_at >= :m)"""
+            ),
+            {"s": source, "m": moment, "n": _NEWEST},
+        ).scalar_one()
+    )
+
+
+def forget(connection: Connection, limit: int = 1000) -> int:
+    """Delete processed deliveries that are older than ``KEPT_DAYS``, some at a time; how many. No sender repeats itself
+    after that long."""
+    done = connection.execute(
+        text(
+            """DELETE FROM inbox WHERE id IN (SELECT id FROM (SELECT id, processed_at FROM inbox ORDER BY id LIMIT :n)
+              oldest WHERE processed_at < clock_timestamp() - make_interval(days => :days))"""
+        ),
+        {"days": KEPT_DAYS, "n": limit},
+    )
+    return int(done.rowcount)
 
 
 def _delivery(row: Row[tuple[object, ...]]) -> Delivery:

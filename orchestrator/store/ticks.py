@@ -58,18 +58,25 @@ def began(connection: Connection, name: str) -> None:
     )
 
 
-def record(connection: Connection, name: str, *, ok: bool, note: str = "") -> None:
-    """A pass has ended. ``note`` is its summary when ``ok``, else what went wrong."""
+def now(connection: Connection) -> datetime:
+    """The time of the database, which is what all these times are."""
+    found: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return found
+
+
+def record(connection: Connection, name: str, *, ok: bool, note: str = "", as_of: datetime | None = None) -> None:
+    """A pass has ended. ``note`` is its summary when ``ok``, else what went wrong. ``as_of``: how old what it found
+    is (None: as this record)."""
     connection.execute(
         text(
             """INSERT INTO ticks (name, summary, last_at, last_success_at, last_error)
             VALUES (:n, CASE WHEN :ok THEN :t ELSE '' END, clock_timestamp(),
-              CASE WHEN :ok THEN clock_timestamp() END, CASE WHEN :ok THEN '' ELSE :t END)
+              CASE WHEN :ok THEN coalesce(:as_of, clock_timestamp()) END, CASE WHEN :ok THEN '' ELSE :t END)
             ON CONFLICT (name) DO UPDATE SET last_at = excluded.last_at, last_error = excluded.last_error,
               summary = CASE WHEN :ok THEN excluded.summary ELSE ticks.summary END,
               last_success_at = coalesce(excluded.last_success_at, ticks.last_success_at)"""
         ),
-        {"n": name, "ok": ok, "t": storable(note)[:_LONGEST] or ("" if ok else "failed")},
+        {"n": name, "ok": ok, "as_of": as_of, "t": storable(note)[:_LONGEST] or ("" if ok else "failed")},
     )
 
 

@@ -6,13 +6,18 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 import redis
 from flask import Flask
 from flask.testing import FlaskClient
+from werkzeug.serving import make_server
 from werkzeug.test import TestResponse
 
 from orchestrator import messages
@@ -136,6 +141,28 @@ def test_a_broker_that_is_down_costs_a_delivery_nothing(client: FlaskClient, sto
     assert len(_kept(store)) == 1
 
 
+def test_a_delivery_of_a_newer_kind_of_webhook_is_refused_with_the_mend(client: FlaskClient, store: Store) -> None:
+    body = json.dumps({"version": "v2", "event": "workitem.updated", "data": {}}).encode()
+    answer = _deliver(client, "plane", body)
+    assert answer.status_code == 400
+    assert "make a webhook of version 1" in answer.json["error"]["message"]
+    assert _kept(store) == []
+    assert _deliver(client, "gitea", body).status_code == 202
+
+
+def test_a_delivery_that_github_sends_again_keeps_its_id_and_is_one(client: FlaskClient, store: Store) -> None:
+    _deliver(client, "github", b'{"a": 1}', {"X-GitHub-Delivery": "guid-1"})
+    assert _deliver(client, "github", b'{"a": 1}', {"X-GitHub-Delivery": "guid-1"}).json["duplicate"] is True
+    assert _deliver(client, "github", b'{"a": 1}', {"X-GitHub-Delivery": "guid-2"}).json["duplicate"] is False
+    assert len(_kept(store)) == 2
+
+
+def test_an_event_that_comes_by_two_hooks_of_gitea_is_one(client: FlaskClient, store: Store) -> None:
+    _deliver(client, "gitea", headers={"X-Gitea-Delivery": "uuid-1"})
+    assert _deliver(client, "gitea", headers={"X-Gitea-Delivery": "uuid-2"}).json["duplicate"] is True
+    assert len(_kept(store)) == 1
+
+
 # --- the database is down ---------------------------------------------------------------------------------
 
 
@@ -182,6 +209,52 @@ def test_with_neither_database_nor_disk_the_sender_is_told(without_database: Fla
     spool.directory(settings.data_dir).write_text("a file is in the way")
     answer = _deliver(without_database)
     assert (answer.status_code, answer.json["error"]["code"]) == (503, "service_unavailable")
+
+
+@pytest.fixture
+def served(make_app: Callable[..., Flask]) -> Iterator[str]:
+    """Address of a real server whose database is down."""
+    server = make_server("127.0.0.1", 0, make_app(database_url=NO_DATABASE), threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    thread.join(timeout=10)
+
+
+def test_a_sender_that_takes_any_answer_as_delivered_gets_none_when_nothing_can_be_kept(
+    served: str, settings: Settings
+) -> None:
+    """A connection that breaks off is the one thing that Plane tries again."""
+    settings.data_dir.mkdir(parents=True, exist_ok=True)
+    spool.directory(settings.data_dir).write_text("a file is in the way")
+    with pytest.raises(httpx.RemoteProtocolError):
+        httpx.post(f"{served}/webhooks/plane", content=BODY, headers=_signed("plane"))
+    assert httpx.post(f"{served}/webhooks/gitea", content=BODY, headers=_signed("gitea")).status_code == 503
+
+
+def test_what_waited_on_disk_is_as_old_as_it_is(
+    without_database: FlaskClient, settings: Settings, store: Store
+) -> None:
+    """A read that looks back from its arrival must look back far enough."""
+    _deliver(without_database)
+    [file] = spool.directory(settings.data_dir).iterdir()
+    hour_ago = time.time_ns() - 3600 * 10**9
+    file.rename(file.with_name(f"{hour_ago:020}-{file.name.partition('-')[2]}"))
+    spool.drain(store, spool.directory(settings.data_dir))
+    age = datetime.now(UTC) - _kept(store)[0].received_at
+    assert timedelta(minutes=59) < age < timedelta(minutes=61)
+
+
+def test_what_waited_on_disk_is_kept_in_the_order_in_which_it_came(
+    without_database: FlaskClient, settings: Settings, store: Store
+) -> None:
+    for number in range(5):
+        _deliver(without_database, body=json.dumps({"n": number}).encode())
+    assert spool.drain(store, spool.directory(settings.data_dir)) == 5
+    kept = sorted(_kept(store), key=lambda one: one.id)
+    assert [json.loads(one.body)["n"] for one in kept] == list(range(5))
 
 
 def test_a_forged_delivery_is_not_spooled_either(without_database: FlaskClient, settings: Settings) -> None:

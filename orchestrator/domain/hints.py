@@ -1,0 +1,22 @@
+"""What a delivery of a webhook speaks of, in the orchestrator's own words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """What a delivery of a webhook speaks of in one project: reasons to look, never facts.
+
+    ``items`` are keys of work items, ``branches``, ``pull_requests`` and ``heads`` (SHAs) lead to tasks.
+    ``everything``: it cannot be told what changed, so all that may have changed is looked at. A hint without any of
+    these asks for nothing; ``note`` says why (our own write, an event that means nothing to us).
+    """
+
+    items: tuple[str, ...] = ()
+    branches: tuple[str, ...] = ()
+    pull_requests: tuple[int, ...] = ()
+    heads: tuple[str, ...] = ()
+    everything: bool = False
+    note: str = ""
