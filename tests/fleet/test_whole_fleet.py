@@ -80,6 +80,15 @@ def test_every_service_runs_and_answers(running: Fleet, environ: dict[str, str])
     assert _status(environ["ORCH_PORT"], "/livez") == 200
 
 
+def test_one_service_is_told_without_looking_at_all_processes(running: Fleet) -> None:
+    assert running.pid("web") == running.pids()["web"]
+    assert running.is_ready("web")
+    assert running.pid("nothing") is None
+    assert not running.is_ready("nothing")
+    assert running.ready()
+    assert not running.ended()
+
+
 def test_flower_asks_for_the_password_in_the_data_directory(running: Fleet, environ: dict[str, str]) -> None:
     password = (Path(environ["ORCH_DATA_DIR"]) / "flower.password").read_text().strip()
     assert _status(environ["ORCH_FLOWER_PORT"], "/") == 401
@@ -104,7 +113,9 @@ def test_kill_nine_of_the_supervisor_leaves_nothing_and_a_new_one_starts(running
     pids = running.pids().values()
     running.kill()
     wait_until(lambda: all(map(gone, pids)), "a process outlived the supervisor")
-    running.start()
+    running.launch()
+    assert not running.ready()
+    wait_until(running.ready, "the new supervisor's fleet was not ready", 120.0)
 
 
 def test_an_orderly_stop_leaves_nothing(running: Fleet) -> None:
