@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from psycopg import sql
 
@@ -18,7 +19,6 @@ from tests import fixtures_stores
 from tests.schedules import plans
 from tests.schedules.run import Outcome, Schedule, Stage, parse
 
-MOST_TOLD = 3
 PROGRESS_S = 5.0
 
 
@@ -61,7 +61,7 @@ def arguments(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--random", type=int, default=None, help="random ones besides; default: a fifth of --count")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--keep-going", action="store_true", help="do not end at the third violation")
+    parser.add_argument("--most", type=int, default=3, help="end at so many violations (0: never)")
     parser.add_argument("--every-read", action="store_true", help="ask Postgres for every read of a snapshot")
     parser.add_argument("--replay", help="play one schedule, as a violation printed it, and tell it")
     parser.add_argument("--shard", default="", help=argparse.SUPPRESS)
@@ -79,7 +79,7 @@ def play_all(options: argparse.Namespace) -> int:
         for outcome in _outcomes(stage, options, shard, shards):
             tally.add(outcome)
             tally.show(options.shard)
-            if len(tally.told) >= MOST_TOLD and not options.keep_going:
+            if options.most and len(tally.told) >= options.most:
                 break
     finally:
         stage.close()
@@ -89,12 +89,27 @@ def play_all(options: argparse.Namespace) -> int:
 
 
 def _outcomes(stage: Stage, options: argparse.Namespace, shard: int, shards: int) -> Iterator[Outcome]:
+    for words in pinned()[shard::shards]:
+        yield play_one(stage, words)
     for family, schedule in plans.bounded(_share(options.count, shard, shards), options.seed, shard, shards):
         outcome = stage.play(schedule)
         family.learn(schedule, outcome)
         yield outcome
     for number in range(shard, options.random, shards):
         yield play_random(stage, f"{options.seed}.{number}")
+
+
+def pinned() -> list[str]:
+    """Schedules that are always played: those that once failed, and those that say best what must hold."""
+    lines = (Path(__file__).parent / "pinned.txt").read_text().splitlines()
+    return [line.split()[0] for line in lines if line and not line.startswith("#")]
+
+
+def play_one(stage: Stage, words: str) -> Outcome:
+    """A schedule by its text, or a random one by ``random:SEED``."""
+    if words.startswith("random:"):
+        return play_random(stage, words.partition(":")[2].split()[0])
+    return stage.play(parse(words))
 
 
 def _share(count: int, shard: int, shards: int) -> int:
@@ -110,11 +125,7 @@ def play_random(stage: Stage, seed: str) -> Outcome:
 def replay(words: str, url: str) -> int:
     stage = Stage(url)
     try:
-        outcome = (
-            play_random(stage, words.partition(":")[2].split()[0])
-            if words.startswith("random:")
-            else stage.play(parse(words))
-        )
+        outcome = play_one(stage, words)
     finally:
         stage.close()
     print(outcome.told())

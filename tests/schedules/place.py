@@ -273,9 +273,17 @@ class Place:
             return list(connection.execute(text(statement), values))
 
     def change(self, *statements: str, **values: object) -> None:
-        with self.store.transaction() as connection:
+        with self.store.engine.execution_options(isolation_level="AUTOCOMMIT").begin() as connection:
             for one in statements:
                 connection.execute(text(one), values)
+
+    def age_leases(self) -> None:
+        """Whoever is inside is inside for an hour: gates take their time, and age must mean nothing."""
+        self.change(
+            """UPDATE transition_lease SET acquired_at = clock_timestamp() - interval '1 hour'
+            WHERE task_id IN (SELECT task_id FROM transition_lease WHERE released_at IS NULL
+              AND acquired_at > clock_timestamp() - interval '1 hour' FOR UPDATE SKIP LOCKED)"""
+        )
 
     def pass_hour(self) -> None:
         """Whatever somebody waited for is over."""

@@ -150,6 +150,7 @@ class Play:
         self.place, self.schedule, self.outcome = place, schedule, outcome
         self.scheduler = place.scheduler
         self.land_after = schedule.land_after
+        self._last = ""
         self.witness = judge.Witness(place)
         self.scheduler.on_point = self.witness.at_point
         place.network.story = self.note
@@ -170,7 +171,9 @@ class Play:
             self.place.network.deliver_one(self.place.network.orphans()[0])
             return
         actor = self.actors[who]
-        start = actor.point
+        if who != self._last:
+            self.place.age_leases()
+        self._last, start = who, actor.point
         self.scheduler.step(actor)
         self.outcome.steps += 1
         self.outcome.trace.append((who, start, _where(actor)))

@@ -300,7 +300,20 @@ class InFlight(RuleBasedStateMachine):
     def _job(self) -> JobView | None:
         if self.view.stage not in AGENT_STAGES:
             return None
-        return JobView(1, self.view.stage, self.view.visit, self.view.round, JobStatus.QUEUED, *[None] * 7, detail="")
+        return JobView(
+            id=1,
+            stage=self.view.stage,
+            visit=self.view.visit,
+            round=self.view.round,
+            status=JobStatus.QUEUED,
+            node=None,
+            dispatched_at=None,
+            started_at=None,
+            exited_at=None,
+            outcome=None,
+            verdict=None,
+            head_sha=None,
+        )
 
     def _new_head(self) -> str:
         self.heads += 1

@@ -4,22 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from orchestrator import failpoints
 from orchestrator.settings import Switches
 from tests.schedules import cast, plans
-from tests.schedules.__main__ import play_random
+from tests.schedules.__main__ import pinned, play_one, play_random
 from tests.schedules.place import Scenario
-from tests.schedules.run import Outcome, Schedule, Stage, parse
-
-_PINNED = [
-    line.split()[0]
-    for line in (Path(__file__).parent / "pinned.txt").read_text().splitlines()
-    if line and not line.startswith("#")
-]
+from tests.schedules.run import Schedule, Stage, parse
 
 
 @pytest.fixture
@@ -30,12 +23,6 @@ def stage(database_url: str) -> Iterator[Stage]:
     logging.disable(logging.NOTSET)
     made.close()
     failpoints.watch(None)
-
-
-def _play(stage: Stage, words: str) -> Outcome:
-    if words.startswith("random:"):
-        return play_random(stage, words.partition(":")[2])
-    return stage.play(parse(words))
 
 
 @pytest.mark.parametrize("shard", range(4))
@@ -53,9 +40,9 @@ def test_random_schedules_of_three_actors_with_faults_break_nothing(stage: Stage
         assert not outcome.breaches, outcome.told()
 
 
-@pytest.mark.parametrize("words", _PINNED)
+@pytest.mark.parametrize("words", pinned())
 def test_a_schedule_that_once_failed_breaks_nothing(stage: Stage, words: str) -> None:
-    outcome = _play(stage, words)
+    outcome = play_one(stage, words)
     assert not outcome.breaches, outcome.told()
 
 
