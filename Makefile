@@ -4,6 +4,7 @@
 #   make test   the test suite                                             (ARGS="tests/unit -k decide")
 #   make soak   minutes-long runs: kill -9 of every kind of process while the demo's story is told
 #   make chaos  the real fleet under a seeded adversary; then the judge     (MINUTES=3 SEED=1)
+#   make schedules  actors over a real Postgres, one step at a time, in thousands of orders   (COUNT=5000 SEED=1)
 #   make lint   style, types, layers and the project's own rules
 #   make bench  the figures that documents quote
 
@@ -15,10 +16,12 @@ ARGS ?=
 TEST_WORKERS ?= 2
 MINUTES ?= 3
 SEED ?= 1
+# Bounded schedules of two actors; a fifth as many random ones of three come on top.
+COUNT ?= 5000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test soak chaos lint format bench clean
+.PHONY: help demo up test soak chaos schedules lint format bench clean
 .SILENT:
 
 help:
@@ -45,6 +48,9 @@ soak: $(VENV)/.ready-to-develop
 
 chaos: $(VENV)/.ready-to-develop
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED) $(ARGS)
+
+schedules: $(VENV)/.ready-to-develop
+	$(BIN)/python -m tests.schedules --count $(COUNT) --seed $(SEED) $(ARGS)
 
 lint: $(VENV)/.ready-to-develop
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/lint.sh
