@@ -132,6 +132,9 @@ class FakeForge:
     def closed_by_a_person(self, number: int) -> None:
         self._end(number, PullRequestState.CLOSED, None)
 
+    def reopened_by_a_person(self, number: int) -> None:
+        self._end(number, PullRequestState.OPEN, None)
+
     def _end(self, number: int, state: PullRequestState, sha: str | None) -> None:
         self._requests[number - 1] = replace(self._requests[number - 1], state=state, merge_sha=sha)
 

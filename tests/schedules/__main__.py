@@ -102,7 +102,7 @@ def _outcomes(stage: Stage, options: argparse.Namespace, shard: int, shards: int
 def pinned() -> list[str]:
     """Schedules that are always played: those that once failed, and those that say best what must hold."""
     lines = (Path(__file__).parent / "pinned.txt").read_text().splitlines()
-    return [line.split()[0] for line in lines if line and not line.startswith("#")]
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def play_one(stage: Stage, words: str) -> Outcome:

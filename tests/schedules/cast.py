@@ -13,10 +13,10 @@ from orchestrator.domain.ownership import Owner
 from orchestrator.domain.stages import Actor as Who
 from orchestrator.engine import deliveries, drive, operator, reaper, reconciler
 from orchestrator.engine.finalizer import finalize_deploys, finalizer_parts
-from orchestrator.ports import TrackerState
+from orchestrator.ports import PullRequestState, TrackerState
 from orchestrator.store import inbox
 from tests.schedules import fleet
-from tests.schedules.place import ITEM, Place
+from tests.schedules.place import BRANCH, ITEM, Place
 from tests.schedules.scheduler import Actor
 
 
@@ -41,6 +41,8 @@ class Part(StrEnum):
     CRASH = "crash"
     """SIGKILL of whoever else is there."""
     DEPLOYER = "deployer"
+    REOPEN = "reopen"
+    """A person opens again a pull request that was closed without a merge."""
 
 
 def _monitor(place: Place) -> None:
@@ -92,7 +94,12 @@ def _stop(place: Place) -> None:
 
 
 def _tier3(place: Place) -> None:
+    held = "SELECT task_id, epoch FROM transition_lease WHERE released_at IS NULL"
+    before = {tuple(one) for one in place.rows(held)}
     _no_failures(reaper.reap(place.ceiling).failures)
+    left = before & {tuple(one) for one in place.rows(held)}
+    if left:
+        raise AssertionError(f"I15: leases past the ceiling are still held (task, epoch): {left}")
 
 
 def _cannot_kill(place: Place) -> None:
@@ -112,7 +119,15 @@ def _crash(place: Place) -> None:
 
 
 def _deployer(place: Place) -> None:
-    fleet.play_deployers(place)
+    """For every launch that has landed, also where another deployer came for it: a launch may come twice."""
+    for deployment_id in list(place.environments.launched):
+        fleet.play_deployer(place, deployment_id)
+
+
+def _reopen(place: Place) -> None:
+    for one in place.forge.find_pull_requests(BRANCH):
+        if one.state is PullRequestState.CLOSED:
+            place.forge.reopened_by_a_person(one.number)
 
 
 BODIES: Final[Mapping[Part, Callable[[Place], None]]] = MappingProxyType(
@@ -130,6 +145,7 @@ BODIES: Final[Mapping[Part, Callable[[Place], None]]] = MappingProxyType(
         Part.RELEASE: _release,
         Part.CRASH: _crash,
         Part.DEPLOYER: _deployer,
+        Part.REOPEN: _reopen,
     }
 )
 

@@ -28,8 +28,9 @@ _MERGING: Final = (
     Part.CANNOT_KILL,
     Part.RELEASE,
     Part.CRASH,
+    Part.REOPEN,
 )
-_POINTLESS: Final = frozenset({Part.TIER3, Part.CANNOT_KILL, Part.RELEASE, Part.CRASH, Part.REAPER})
+_POINTLESS: Final = frozenset({Part.TIER3, Part.CANNOT_KILL, Part.RELEASE, Part.CRASH, Part.REAPER, Part.REOPEN})
 """Two of these alone have nobody to do anything to."""
 
 
@@ -128,6 +129,7 @@ _WEIGHTS: Final = (
     (Part.CANNOT_KILL, 3),
     (Part.RELEASE, 2),
     (Part.DEPLOYER, 2),
+    (Part.REOPEN, 1),
 )
 
 

@@ -2,7 +2,8 @@
 
 ``merge/monitor+operator/monitor:12,operator:3,monitor``: in the scenario ``merge`` the monitor makes 12 steps, then the
 operator 3, then the monitor goes on; after the last entry everybody runs to the end, in the order of the cast. A turn
-``network`` lets the oldest request land whose sender is gone. ``monitor:effect.merge_pr.sent`` runs to that point.
+``network`` lets the oldest request land whose sender is gone. ``monitor:effect.merge_pr.sent`` runs to that point,
+``monitor!kill`` ends it after its turn, ``monitor!late`` (``lost``, ``answer_lost``) is the fate of its next request.
 """
 
 from __future__ import annotations
@@ -222,27 +223,21 @@ def _where(actor: Actor) -> str:
 def follow(play: Play) -> None:
     """The turns as the schedule has them. One that cannot be made any more is left out."""
     for turn in play.schedule.turns:
-        _fault_before(play, turn)
+        if turn.fault and turn.fault != "kill":
+            play.place.network.fate = _once(Fate[turn.fault.upper()])
         done = 0
         while turn.who in play.can_run() and not _is_done(play, turn, done):
             play.choose(turn.who)
             done += 1
+        play.place.network.fate = lambda method: Fate.LANDS
         if turn.fault == "kill" and turn.who in play.actors:
             play.kill(turn.who)
 
 
-def _fault_before(play: Play, turn: Turn) -> None:
-    """A fate for the request that this turn's last step sends."""
-    if turn.fault and turn.fault != "kill":
-        fate, used = Fate[turn.fault.upper()], [False]
-
-        def once(method: str) -> Fate:
-            if used[0] or (turn.point and play.actors[turn.who].point != turn.point):
-                return Fate.LANDS
-            used[0] = True
-            return fate
-
-        play.place.network.fate = once
+def _once(fate: Fate) -> Callable[[str], Fate]:
+    """That fate for the first request whose fate is asked in this turn."""
+    left = [fate]
+    return lambda method: left.pop() if left else Fate.LANDS
 
 
 def _is_done(play: Play, turn: Turn, done: int) -> bool:

@@ -15,9 +15,9 @@ from tests.schedules.place import Scenario
 from tests.schedules.run import Schedule, Stage, parse
 
 
-@pytest.fixture
-def stage(database_url: str) -> Iterator[Stage]:
-    made = Stage(database_url)
+@pytest.fixture(scope="module")
+def stage(module_database_url: str) -> Iterator[Stage]:
+    made = Stage(module_database_url)
     logging.disable(logging.CRITICAL)
     yield made
     logging.disable(logging.NOTSET)
@@ -25,23 +25,22 @@ def stage(database_url: str) -> Iterator[Stage]:
     failpoints.watch(None)
 
 
-@pytest.mark.parametrize("shard", range(4))
+@pytest.mark.parametrize("shard", range(2))
 def test_bounded_schedules_of_two_actors_break_nothing(stage: Stage, shard: int) -> None:
-    for family, schedule in plans.bounded(4, seed=7, shard=shard, shards=4):
+    for family, schedule in plans.bounded(4, seed=7, shard=shard, shards=2):
         outcome = stage.play(schedule)
         family.learn(schedule, outcome)
         assert not outcome.breaches, outcome.told()
 
 
-@pytest.mark.parametrize("part", range(3))
-def test_random_schedules_of_three_actors_with_faults_break_nothing(stage: Stage, part: int) -> None:
-    for number in range(3):
-        outcome = play_random(stage, f"suite.{part}.{number}")
+def test_random_schedules_of_three_actors_with_faults_break_nothing(stage: Stage) -> None:
+    for number in range(4):
+        outcome = play_random(stage, f"suite.{number}")
         assert not outcome.breaches, outcome.told()
 
 
 @pytest.mark.parametrize("words", pinned())
-def test_a_schedule_that_once_failed_breaks_nothing(stage: Stage, words: str) -> None:
+def test_a_pinned_schedule_breaks_nothing(stage: Stage, words: str) -> None:
     outcome = play_one(stage, words)
     assert not outcome.breaches, outcome.told()
 
@@ -66,31 +65,23 @@ def test_an_actor_that_waits_for_a_row_lock_is_seen_waiting_and_others_go_on(sta
     assert not outcome.breaches, outcome.told()
 
 
-def test_without_the_lease_the_incident_comes_back_and_is_seen(database_url: str) -> None:
+def test_without_the_lease_the_incident_comes_back_and_is_seen(stage: Stage, database_url: str) -> None:
     """A finalizer deep in the gates, somebody else sends the item back, the finalizer merges: rolled back and done."""
     words = "merge/finalizer+operator/finalizer:gate.check_coverage.before,operator,finalizer"
     off = Stage(database_url, switches=Switches(transition_lease_enabled=False))
-    logging.disable(logging.CRITICAL)
     try:
         outcome = off.play(parse(words))
     finally:
-        logging.disable(logging.NOTSET)
         off.close()
-        failpoints.watch(None)
     assert any(one.startswith(("I2", "I3", "I9")) for one in outcome.breaches), outcome.told()
-
-
-def test_with_the_lease_the_incident_does_not_happen(stage: Stage) -> None:
-    outcome = stage.play(parse("merge/finalizer+operator/finalizer:gate.check_coverage.before,operator,finalizer"))
-    assert not outcome.breaches, outcome.told()
 
 
 def test_every_scenario_has_pairs_to_meet() -> None:
     assert all(len(list(plans.pairs(one))) > 60 for one in Scenario)
 
 
-@pytest.mark.parametrize("part", list(cast.Part))
-def test_every_part_can_be_played_alone(stage: Stage, part: cast.Part) -> None:
+@pytest.mark.parametrize("part", ["gitea", "plane", "reconciler", "reaper"])
+def test_a_part_that_no_pinned_schedule_has_can_be_played(stage: Stage, part: str) -> None:
     """A part that left with an error would be a violation, and one that does nothing would show nothing."""
-    outcome = stage.play(Schedule(Scenario.MERGE, (part,)))
+    outcome = stage.play(Schedule(Scenario.MERGE, (cast.Part(part),)))
     assert not outcome.breaches, outcome.told()
