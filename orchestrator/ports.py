@@ -22,7 +22,6 @@ from orchestrator.domain.ownership import ChildGroup, Liveness, Owner, Probe
 from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.runs import PromptFacts as PromptFacts
 from orchestrator.domain.runs import RunExit as RunExit
-from orchestrator.domain.runs import Usage
 from orchestrator.domain.stages import Stage
 from orchestrator.domain.verdicts import InvalidVerdict, Verdict
 from orchestrator.domain.work_items import TrackerState as TrackerState
@@ -339,6 +338,8 @@ class AgentRequest:
     stage: Stage
     session_id: str | None = None
     """The CLI's session that this run goes on with; None begins a new one."""
+    home_of: Path | None = None
+    """Directory of the run whose home this one takes over: sessions live there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -390,8 +391,8 @@ class AgentRuns(Protocol):
     def report(self, run_dir: Path, runtime: str) -> RunReport:
         """What the CLI's output tells of a run that ended."""
 
-    def usage_so_far(self, run_dir: Path, runtime: str) -> Usage:
-        """What a run in progress has used as far as its stream tells; unmeasured where it tells nothing yet."""
+    def so_far(self, run_dir: Path, runtime: str) -> RunReport:
+        """What the stream of a run tells that has not ended, or whose end nobody saw."""
 
     def stop(self, run_dir: Path, grace_s: float, *, over_budget: str = "") -> Sequence[str]:
         """End the run and everything it left behind; the proof, a line for each process seen dead.
@@ -405,8 +406,9 @@ class AgentRuns(Protocol):
     def finished(self) -> Iterator[Path]:
         """Run directories on this node that hold an exit record not yet acknowledged."""
 
-    def acknowledge(self, run_dir: Path) -> None:
-        """The outcome of that run is in the database; ``finished`` names it no more. Repeating it is harmless."""
+    def acknowledge(self, run_dir: Path, *, keep_home: bool = False) -> None:
+        """The outcome of that run is in the database; ``finished`` names it no more. Repeating it is harmless.
+        ``keep_home``: a later run may go on with its session."""
 
 
 class Prompts(Protocol):

@@ -28,7 +28,6 @@ from orchestrator.adapters.shim_agent import Request
 from orchestrator.domain.errors import ConfigurationError, PermanentError, TransientError, UsageError
 from orchestrator.domain.ownership import Liveness, Owner
 from orchestrator.domain.run_reports import RunReport
-from orchestrator.domain.runs import Usage
 from orchestrator.ports import AgentCli, AgentRequest, Host, RunExit, RunOutput
 
 OUTPUT_CAP: Final = 16 * 1024 * 1024
@@ -88,6 +87,8 @@ class LocalAgentRuns:
         with _locked(request.run_dir) as ours:
             if not ours or _was_started(request.run_dir):
                 return
+            if request.home_of is not None:
+                _take_over_home(request.home_of / "home", request.run_dir / "home")
             stored = self._stored(request)
             verdict_files.prepare(request.worktree, request.run_id)
             _link_orch(request.run_dir / "bin")
@@ -180,13 +181,13 @@ class LocalAgentRuns:
             return RunReport(ended=None)
         return cli.read(RunOutput(run_dir / files.STDOUT, run_dir / files.STDERR, ended))
 
-    def usage_so_far(self, run_dir: Path, runtime: str) -> Usage:
-        """What a run in progress has used as far as its stream tells; unmeasured where it tells nothing yet."""
+    def so_far(self, run_dir: Path, runtime: str) -> RunReport:
+        """What the stream of a run tells that has not ended, or whose end nobody saw."""
         cli = self._clis.get(runtime)
         if cli is None:
-            return Usage()
+            return RunReport(ended=None)
         going_on = RunExit(exit_code=None, signal=None, reason="exited", ended_at=datetime.now(UTC), strays=0)
-        return cli.read(RunOutput(run_dir / files.STDOUT, run_dir / files.STDERR, going_on)).usage
+        return cli.read(RunOutput(run_dir / files.STDOUT, run_dir / files.STDERR, going_on))
 
     def stop(self, run_dir: Path, grace_s: float, *, over_budget: str = "") -> Sequence[str]:
         """End the run and everything it left behind; a line for each process seen dead.
@@ -285,12 +286,13 @@ class LocalAgentRuns:
         """Run directories of this node that hold an exit record which nobody has acknowledged, oldest name first."""
         return (run_dir for run_dir in self._open if (run_dir / files.EXIT).exists())
 
-    def acknowledge(self, run_dir: Path) -> None:
+    def acknowledge(self, run_dir: Path, *, keep_home: bool = False) -> None:
         """The outcome is in the database: ``finished`` need not name this run again. The agent's own home and
-        temporary files go; output and records stay. Repeating it is harmless."""
+        temporary files go (``keep_home``: only the latter, a later run may go on with its session); output and
+        records stay. Repeating it is harmless."""
         (run_dir / files.ACKNOWLEDGED).touch(mode=0o600)
         files.fsync_directory(str(run_dir))
-        for name in ("home", "tmp"):
+        for name in ("tmp",) if keep_home else ("home", "tmp"):
             shutil.rmtree(run_dir / name, ignore_errors=True)
 
 
@@ -303,6 +305,12 @@ def _locked(run_dir: Path) -> Iterator[bool]:
     finally:
         if fd is not None:
             os.close(fd)
+
+
+def _take_over_home(old: Path, new: Path) -> None:
+    """Moved, not copied: a session has one run at a time. Repeating it is harmless."""
+    if old.is_dir() and not any(new.iterdir()):
+        old.replace(new)
 
 
 def _is_free(run_dir: Path) -> bool:

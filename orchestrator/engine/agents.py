@@ -22,6 +22,7 @@ from orchestrator.engine.context import Engine
 from orchestrator.engine.effects import Scene
 from orchestrator.engine.gates import Bench
 from orchestrator.engine.region import Region
+from orchestrator.engine.resuming import Earlier, earlier_session
 from orchestrator.failpoints import hit
 from orchestrator.ports import AgentRequest, ProjectPorts, PromptFacts
 from orchestrator.store import jobs, nodes, provider_pauses, tasks
@@ -84,7 +85,7 @@ class Start:
     repository: RepositoryConfig
     turn: int
     verdict_errors: tuple[str, ...] = ()
-    session_id: str | None = None
+    earlier: Earlier | None = None
 
 
 def launch_agent(engine: Engine, job_id: int) -> None:
@@ -103,7 +104,8 @@ def launch_agent(engine: Engine, job_id: int) -> None:
         return
     try:
         ports.workspaces.fetch()
-        start = Start(job, ports, spec, ports.repository.at(ports.workspaces.base_tip()), turn=0)
+        repository = ports.repository.at(ports.workspaces.base_tip())
+        start = Start(job, ports, spec, repository, turn=0, earlier=earlier_session(engine, job, spec))
     except OrchestratorError as error:
         _log.warning("the agent of %s cannot be prepared yet: %s", job.work_item, error)
         return
@@ -134,6 +136,7 @@ def new_run(engine: Engine, start: Start) -> NewRun:
         run_dir=str(engine.runs_dir / run_id),
         config_digest=start.repository.digest,
         launcher=engine.owner(),
+        session_id=None if start.earlier is None else start.earlier.session_id,
     )
 
 
@@ -149,7 +152,8 @@ def spawn(engine: Engine, start: Start, run: NewRun) -> None:
             prompt=engine.prompts.render(start.job.stage, _facts(engine, start, run)),
             spec=start.spec,
             stage=start.job.stage,
-            session_id=start.session_id,
+            session_id=run.session_id,
+            home_of=None if start.earlier is None else start.earlier.run_dir,
         )
         owner = engine.agents.start(request)
     except OrchestratorError as error:

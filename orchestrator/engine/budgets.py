@@ -36,7 +36,7 @@ def _look(engine: Engine, job: Job, run: AgentRun) -> str:
 
 
 def _figure(engine: Engine, job: Job, run: AgentRun) -> str:
-    usage = engine.agents.usage_so_far(engine.runs_dir / run.run_id, run.runtime)
+    usage = engine.agents.so_far(engine.runs_dir / run.run_id, run.runtime).usage
     with engine.store.transaction() as connection:
         spent = spending.of_task(connection, job.task_id, job.project)
     limits = engine.project(job.project).config.limits

@@ -16,6 +16,7 @@ from orchestrator.domain.views import JobStatus, Outcome
 from orchestrator.engine.agents import Start, new_run, spawn
 from orchestrator.engine.context import Engine
 from orchestrator.engine.region import Region, enter
+from orchestrator.engine.resuming import RESUMABLE, Earlier
 from orchestrator.failpoints import hit
 from orchestrator.ports import RunExit
 from orchestrator.store import events, jobs, provider_pauses, run_reports
@@ -45,7 +46,10 @@ def finish_job(engine: Engine, job_id: int) -> None:
     hit("job.exited")
     if job.settled_at is None and job.status is JobStatus.RUNNING and not _settle(engine, job, run, ended):
         return
-    engine.agents.acknowledge(engine.runs_dir / run.run_id)
+    with engine.store.transaction() as connection:
+        now = jobs.run_by_id(connection, run.run_id)
+    keeps = now is not None and now.outcome in RESUMABLE
+    engine.agents.acknowledge(engine.runs_dir / run.run_id, keep_home=keeps)
     engine.nudges.drive(job.task_id, job.work_item, Actor.MONITOR)
 
 
@@ -86,9 +90,13 @@ def _read(region: Region, job: Job, run: AgentRun, ended: RunExit) -> bool:
     )
     report = region.engine.agents.report(region.engine.runs_dir / run.run_id, run.runtime)
     outcome = outcome_of(ended, report, has_verdict=isinstance(found, Verdict))
+    if outcome is Outcome.BAD_START and run.session_id is not None:
+        outcome = Outcome.INTERRUPTED  # the session is gone, the program is not: the next run begins a new one
     if isinstance(found, InvalidVerdict) and wants_repair(outcome, ended) and run.turn == 0 and worktree.exists():
         _keep_report(region, run, report, outcome)
-        return _repair(region, job, found, report.session_id)
+        run_dir = region.engine.runs_dir / run.run_id
+        earlier = None if report.session_id is None else Earlier(report.session_id, run_dir)
+        return _repair(region, job, found, earlier)
     head = _keep_work(region, job) if worktree.exists() else None
     _keep_report(region, run, report, outcome)
     with region.engine.store.transaction(Actor.MONITOR) as connection:
@@ -141,14 +149,14 @@ def _keep_work(region: Region, job: Job) -> str | None:
     return head
 
 
-def _repair(region: Region, job: Job, found: InvalidVerdict, session_id: str | None) -> bool:
+def _repair(region: Region, job: Job, found: InvalidVerdict, earlier: Earlier | None) -> bool:
     """One more turn that quotes what was wrong with the verdict, in the same session where the CLI has one; nothing
     is guessed from prose."""
     engine, ports = region.engine, region.ports
     spec = ports.config.agent_for(job.stage)
     assert spec is not None, "a running job has an agent"
     _, repository = region.base()
-    start = Start(job, ports, spec, repository, turn=1, verdict_errors=found.errors, session_id=session_id)
+    start = Start(job, ports, spec, repository, turn=1, verdict_errors=found.errors, earlier=earlier)
     run = new_run(engine, start)
     with engine.store.transaction(Actor.MONITOR) as connection:
         begun = jobs.begin_repair(connection, job.id, run)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, Row, text
@@ -62,6 +62,8 @@ class AgentRun:
     owner: Owner | None
     exited_at: datetime | None
     exit_reason: str | None
+    session_id: str | None = None
+    outcome: Outcome | None = None
 
 
 _JOB = """SELECT j.*, t.work_item, t.project, t.branch, t.stop_requested_at IS NOT NULL AS stopping,
@@ -153,7 +155,7 @@ def begin(connection: Connection, job_id: int, run: NewRun) -> Committed | LostR
 
 @dataclass(frozen=True, slots=True)
 class NewRun:
-    """A run about to start. ``turn`` 1 is the repair turn."""
+    """A run about to start. ``turn`` 1 is the repair turn; ``session_id``: the session that it goes on with."""
 
     run_id: str
     turn: int
@@ -162,16 +164,17 @@ class NewRun:
     run_dir: str
     config_digest: str
     launcher: Owner
+    session_id: str | None = None
 
 
 def add_run(connection: Connection, job_id: int, run: NewRun) -> Committed | LostRace:
     """Write the row of a run before its process starts. Lost race: that turn was begun already."""
     done = connection.execute(
         text(
-            """INSERT INTO agent_runs (job_id, run_id, turn, runtime, node, run_dir, config_digest, launcher_node,
-              launcher_boot_id, launcher_pid_ns, launcher_pid, launcher_start_ticks)
-            VALUES (:job, :run_id, :turn, :runtime, :node, :run_dir, :digest, :launcher_node, :launcher_boot_id,
-              :launcher_pid_ns, :launcher_pid, :launcher_start_ticks)
+            """INSERT INTO agent_runs (job_id, run_id, turn, runtime, node, run_dir, config_digest, session_id,
+              launcher_node, launcher_boot_id, launcher_pid_ns, launcher_pid, launcher_start_ticks)
+            VALUES (:job, :run_id, :turn, :runtime, :node, :run_dir, :digest, :session, :launcher_node,
+              :launcher_boot_id, :launcher_pid_ns, :launcher_pid, :launcher_start_ticks)
             ON CONFLICT (job_id, turn) DO NOTHING"""
         ),
         {
@@ -182,6 +185,7 @@ def add_run(connection: Connection, job_id: int, run: NewRun) -> Committed | Los
             "node": run.node,
             "run_dir": run.run_dir,
             "digest": run.config_digest,
+            "session": run.session_id,
             **owner_values(run.launcher, "launcher"),
         },
     )
@@ -233,6 +237,23 @@ def newest_run_of_task(connection: Connection, task_id: int) -> AgentRun | None:
     return None if row is None else _run(row)
 
 
+def run_before(connection: Connection, job: Job) -> AgentRun | None:
+    """The last run of the round before this one in the same visit; ``outcome`` is its job's where it has none."""
+    row = connection.execute(
+        text(
+            """SELECT r.*, j.outcome AS job_outcome FROM agent_runs r JOIN jobs j ON j.id = r.job_id
+            JOIN jobs present ON present.id = :id
+            WHERE j.task_id = present.task_id AND j.visit = present.visit AND j.round < present.round
+            ORDER BY j.round DESC, r.turn DESC LIMIT 1"""
+        ),
+        {"id": job.id},
+    ).one_or_none()
+    if row is None:
+        return None
+    run = _run(row)
+    return run if run.outcome or not row.job_outcome else replace(run, outcome=Outcome(row.job_outcome))
+
+
 def run_by_id(connection: Connection, run_id: str) -> AgentRun | None:
     row = connection.execute(text("SELECT * FROM agent_runs WHERE run_id = :r"), {"r": run_id}).one_or_none()
     return None if row is None else _run(row)
@@ -251,6 +272,8 @@ def _run(row: Row[tuple[object, ...]]) -> AgentRun:
         owner=read_owner(row),
         exited_at=row.exited_at,
         exit_reason=row.exit_reason,
+        session_id=row.session_id,
+        outcome=None if row.outcome is None else Outcome(row.outcome),
     )
 
 

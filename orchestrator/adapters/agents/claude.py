@@ -88,7 +88,7 @@ class ClaudeAgent:
         ended, detail = told.ending(stderr_tail(output.stderr))
         return RunReport(
             ended=ended,
-            session_id=told.session_id or None,
+            session_id=told.session_id if told.session_id and ended is not Outcome.BAD_START else None,
             model=told.model,
             version=told.version,
             usage=told.usage(),

@@ -175,7 +175,7 @@ def test_a_verdict_filed_before_the_end_counts_although_the_run_was_stopped(thea
 
 def test_a_run_that_reached_its_budget_is_ended_with_the_figure(theatre: Theatre) -> None:
     request = theatre.play("opencode", "success", "stays")
-    until(lambda: theatre.runs.usage_so_far(request.run_dir, "opencode").cost_usd, 30)
+    until(lambda: theatre.runs.so_far(request.run_dir, "opencode").usage.cost_usd, 30)
     theatre.runs.stop(request.run_dir, 5, over_budget="2 of 1 US dollars of this run are used")
     outcome, ended, _ = theatre.outcome(request)
     assert (outcome, ended.detail) == (Outcome.BUDGET, "2 of 1 US dollars of this run are used")
