@@ -18,7 +18,8 @@ def record_report(connection: Connection, run_id: str, report: RunReport, outcom
     used = _own_part(connection, run_id, report)
     connection.execute(
         text(
-            """UPDATE agent_runs SET outcome = :o, session_id = coalesce(:session, session_id), model = :model, cli_version = :version,
+            """UPDATE agent_runs SET outcome = :o, session_id = coalesce(:session, session_id),
+              model = :model, cli_version = :version,
               tokens_in = :tokens_in, tokens_out = :tokens_out, cost_usd = :cost_usd WHERE run_id = :id"""
         ),
         {
