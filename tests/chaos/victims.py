@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from sqlalchemy import text
 
 from orchestrator.demo.leftovers import processes_of
 from orchestrator.domain.ownership import Lease
+from orchestrator.embedded.places import places
 from orchestrator.fleet.identity import ProcessIdentity, identify
 from orchestrator.store import leases
 from tests.chaos.arena import Arena
@@ -110,12 +112,14 @@ def machine(arena: Arena) -> list[ProcessIdentity]:
 
 
 def _of_fleets(arena: Arena) -> Iterator[ProcessIdentity]:
-    """Also the children of Postgres, whose command lines name nothing."""
-    for fleet in arena.fleets():
-        for pid in fleet.pids().values():
-            process = identify(pid)
-            if process is not None:
-                yield process
+    """Also the backends of Postgres, whose command lines name nothing: they stand in its data directory."""
+    pids = [pid for fleet in arena.fleets() for pid in fleet.pids().values()]
+    data = places(arena.place.data_dir).postgres_data
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if process.name() == "postgres" and Path(process.cwd()) == data:
+                pids.append(process.pid)
+    yield from (one for one in map(identify, pids) if one is not None)
 
 
 def leftovers(arena: Arena) -> list[str]:

@@ -16,7 +16,8 @@ import redis
 
 from orchestrator.embedded import EmbeddedStoreError, EmbeddedStores, places
 from orchestrator.embedded.places import SOCKET_PATH_LIMIT, prepare
-from orchestrator.embedded.postgres import clear_stale_pid_file, postgres_binary
+from orchestrator.embedded.postgres import postgres_binary
+from orchestrator.embedded.postgres_leftovers import clear_stale_pid_file, end_orphans
 from orchestrator.embedded.valkey import valkey_binary
 from tests.fleet.conftest import gone, wait_until
 
@@ -148,6 +149,38 @@ def test_a_lock_file_of_a_living_postgres_is_kept(tmp_path: Path) -> None:
     with EmbeddedStores(tmp_path, valkey=False) as stores:
         clear_stale_pid_file(stores.places.postgres_data)
         assert (stores.places.postgres_data / "postmaster.pid").exists()
+
+
+def test_a_lock_file_with_the_pid_of_another_postgres_is_removed(tmp_path: Path) -> None:
+    """After a reboot the pid may be that of a server of another data directory."""
+    with EmbeddedStores(tmp_path / "other", valkey=False) as stores:
+        pid_file = tmp_path / "postmaster.pid"
+        pid_file.write_text(f"{stores.pids['postgres']}\n/somewhere\n")
+        clear_stale_pid_file(tmp_path)
+        assert not pid_file.exists()
+
+
+def test_a_backend_that_outlived_its_server_does_not_keep_the_next_one_from_starting(tmp_path: Path) -> None:
+    """Stopped here; in the wild one that waits for a lock of a backend that was killed with the server."""
+    stores = EmbeddedStores(tmp_path, valkey=False)
+    stores.start()
+    with psycopg.connect(stores.database_url.replace("+psycopg", "")) as connection:
+        backend = connection.info.backend_pid
+        os.kill(backend, signal.SIGSTOP)
+        os.kill(stores.pids["postgres"], signal.SIGKILL)
+        stores.stop()
+        with EmbeddedStores(tmp_path, valkey=False) as again:
+            assert _query(again, "SELECT 1") == "1"
+        assert not Path(f"/proc/{backend}").exists()
+
+
+def test_a_backend_of_a_living_server_is_left_alone(tmp_path: Path) -> None:
+    with (
+        EmbeddedStores(tmp_path, valkey=False) as stores,
+        psycopg.connect(stores.database_url.replace("+psycopg", "")) as connection,
+    ):
+        end_orphans(stores.places.postgres_data)
+        assert connection.execute("SELECT 1").fetchone() == (1,)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root runs Postgres as another user")
