@@ -1,0 +1,114 @@
+"""Copies of the tree, and test runs in them. The working tree itself is never changed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tools.mutants import witness
+from tools.mutants.mutant import Mutant, mutated
+from tools.mutants.verdict import Fate, Verdict, judge, read
+
+RUN_LIMIT_S: Final = 1800.0
+"""One pytest run; longer means that the mutant made something wait for ever."""
+WIDER: Final = (
+    "tests/store",
+    "tests/unit/test_ownership.py",
+    "tests/unit/test_repair.py",
+    "tests/unit/test_decide.py",
+    "tests/adapters/test_local_forge.py",
+    "tests/effects",
+    "tests/engine",
+)
+"""What a mutant that its own killers missed is shown to before it counts as survived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """One run of tests over one mutant (None: the tree as it is)."""
+
+    verdict: Verdict
+    seconds: float
+    output: str
+
+
+@contextmanager
+def copied(root: Path) -> Iterator[Path]:
+    """A copy of what git knows of ``root``, and of new files that it does not ignore."""
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=root,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        base = Path(folder) / "plain"
+        for name in filter(None, listed.stdout.split("\0")):
+            if (root / name).is_file():
+                (base / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(root / name, base / name)
+        yield base
+
+
+@contextmanager
+def applied(mutant: Mutant, plain: Path) -> Iterator[Path]:
+    """A copy of ``plain`` (with what Python compiled there) with the mutant's edits in it."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as folder:
+        tree = Path(folder) / mutant.name
+        shutil.copytree(plain, tree)
+        for file, text in mutated(mutant, plain).items():
+            path = tree / file
+            path.write_text(text, encoding="utf-8")
+            for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
+                compiled.unlink()
+        yield tree
+
+
+def run_tests(tree: Path, nodes: Sequence[str], *, first_failure: bool = True) -> Ran:
+    """Run ``nodes`` in ``tree`` in this order, with that tree imported by every child process as well."""
+    with tempfile.TemporaryDirectory(prefix="mutant-run-") as folder:
+        seen = Path(folder) / "seen.jsonl"
+        began = time.monotonic()
+        code, output = _pytest(tree, [*(["-x"] if first_failure else []), *nodes], seen)
+        seconds = time.monotonic() - began
+        verdict = judge(read(seen))
+    if code not in (0, 1) and verdict.fate in (Fate.SURVIVED, Fate.UNCLEAR):
+        last = (output.strip().splitlines() or ["it said nothing"])[-1]
+        verdict = Verdict(Fate.UNCLEAR, (), f"pytest left with {code}: {last}")
+    return Ran(verdict, seconds, output)
+
+
+def _pytest(tree: Path, arguments: Sequence[str], seen: Path) -> tuple[int, str]:
+    command = [sys.executable, "-m", "pytest", "-q", "--no-header", "-p", "no:cacheprovider", "-p", witness.__name__]
+    environment = {**os.environ, "PYTHONPATH": str(tree), witness.FILE: str(seen)}
+    process = subprocess.Popen(
+        [*command, *arguments],
+        cwd=tree,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=RUN_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        output, _ = process.communicate()
+        return -1, f"{output}\nit ran longer than {RUN_LIMIT_S:.0f} s"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return process.returncode, output
