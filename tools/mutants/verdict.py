@@ -13,7 +13,7 @@ from typing import Final
 _BROKEN_KINDS: Final = frozenset(
     {"ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError", "NameError", "UnboundLocalError"}
 )
-_BROKEN_WORDS: Final = re.compile(r"^(?:E\s+)?(?:" + "|".join(sorted(_BROKEN_KINDS)) + r")\b", re.MULTILINE)
+_BROKEN_WORDS: Final = re.compile(r"^\s*(?:E\s+)?(?:" + "|".join(sorted(_BROKEN_KINDS)) + r")\b", re.MULTILINE)
 """As the last line of a traceback that a child process left and that an assertion quotes."""
 
 
