@@ -10,6 +10,9 @@ _EFFECTS: Final = "orchestrator/engine/effects.py"
 _MERGE: Final = "orchestrator/effects/merge_pr.py"
 _BARE: Final = "orchestrator/adapters/forges/bare_repository.py"
 _FORGE: Final = "orchestrator/adapters/forges/local.py"
+_GITEA: Final = "orchestrator/adapters/forges/gitea.py"
+_GITEA_API: Final = "orchestrator/adapters/forges/gitea_api.py"
+_GITHUB: Final = "orchestrator/adapters/forges/github.py"
 _CANCEL: Final = "orchestrator/engine/cancel.py"
 _DEPLOYMENTS: Final = "orchestrator/store/deployments.py"
 _SCHEMA: Final = "orchestrator/store/migrations/versions/v0001_first_schema.py"
@@ -25,7 +28,7 @@ MUTANTS: Final = (
         "look and read back",
         "NO_LOOK",
         "what was claimed is sent without a look whether it is done",
-        "I3 I5",
+        "I3 I5 I14",
         (
             Edit(_EFFECTS, "    seen = effect.look(context)\n    hit(", "    seen: Seen = Absent()\n    hit("),
             Edit(
@@ -59,7 +62,7 @@ MUTANTS: Final = (
         "look and read back",
         "NO_LOOK",
         "after a withdrawal nobody looks whether it had landed before",
-        "I3 I5",
+        "I3 I5 I14",
         (
             Edit(
                 _EFFECTS,
@@ -116,6 +119,30 @@ MUTANTS: Final = (
             "tests/adapters/test_local_forge.py::test_a_merge_that_looked_before_the_head_moved_does_not_land_after_it",
             "tests/effects/test_merge_pr_on_real_git.py::test_a_withdrawn_merge_never_lands_afterwards",
         ),
+    ),
+    Mutant(
+        "gitea-is-not-told-the-head",
+        "expected head",
+        "NO_SHA",
+        "Gitea is asked to merge whatever the branch has",
+        "I2 I3 I5",
+        (
+            Edit(_GITEA_API, '"head_commit_id": head, ', ""),
+            Edit(_GITEA, "        if found.head_sha != head:\n", "        if not found.head_sha:\n"),
+        ),
+        ("tests/adapters/test_gitea_forge.py::TestGiteaKeepsTheContract::test_a_head_that_moved_is_not_merged",),
+    ),
+    Mutant(
+        "github-is-not-told-the-head",
+        "expected head",
+        "NO_SHA",
+        "GitHub is asked to move the base branch wherever the head branch stands",
+        "I2 I3 I5",
+        (
+            Edit(_GITHUB, "                Move(found.head_branch, before=expected_head, after=expected_head),\n", ""),
+            Edit(_GITHUB, "        if found.head_sha != head:\n", "        if not found.head_sha:\n"),
+        ),
+        ("tests/adapters/test_github_forge.py::TestGithubKeepsTheContract::test_a_head_that_moved_is_not_merged",),
     ),
     Mutant(
         "forge-merges-blindly",
@@ -177,7 +204,7 @@ MUTANTS: Final = (
         "revocation before going back",
         "NO_POISON",
         "a task goes back to development and leaves an open claim behind",
-        "I2 I3 I5",
+        "I2 I3 I5 I13",
         (
             Edit(
                 "orchestrator/engine/back.py",
@@ -210,7 +237,7 @@ MUTANTS: Final = (
         "revocation before cancel",
         "STOP_NO_POISON",
         "a STOP leaves the open claims of a dead owner as they are",
-        "I2 I7",
+        "I2 I7 I13",
         (Edit(_CANCEL, "    effects.withdraw_open_claims(region, scene)\n", ""),),
         ("tests/engine/test_stop.py::test_a_stop_after_a_claim_of_a_dead_owner_makes_the_merge_impossible",),
     ),
