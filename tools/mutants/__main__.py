@@ -17,7 +17,7 @@ from tools.mutants import report
 from tools.mutants.mutant import DoesNotFit, Mutant, mutated
 from tools.mutants.report import Row
 from tools.mutants.table import MUTANTS
-from tools.mutants.trial import WIDER, applied, copied, run_tests
+from tools.mutants.trial import WIDER, applied, copied, end_all, run_tests
 from tools.mutants.verdict import Fate, Verdict
 
 ROOT: Final = Path(__file__).parents[2]
@@ -60,7 +60,7 @@ def _judge_all(mutants: Sequence[Mutant], wanted: argparse.Namespace) -> int:
         print(line, file=progress, flush=True)
 
     with copied(ROOT) as plain:
-        if not _is_green(plain, mutants, tell):
+        if not _is_green(plain, mutants, wanted.workers, tell):
             return 1
         rows = _tried(plain, mutants, wanted, tell)
     if wanted.json:
@@ -71,10 +71,10 @@ def _judge_all(mutants: Sequence[Mutant], wanted: argparse.Namespace) -> int:
     return 0 if all(row.is_killed for row in rows) else 1
 
 
-def _is_green(plain: Path, mutants: Sequence[Mutant], tell: Callable[[str], None]) -> bool:
+def _is_green(plain: Path, mutants: Sequence[Mutant], workers: int, tell: Callable[[str], None]) -> bool:
     """A test that is red anyhow kills nothing."""
     killers = list(dict.fromkeys(node for one in mutants for node in one.killers))
-    ran = run_tests(plain, killers, first_failure=False)
+    ran = run_tests(plain, killers, first_failure=False, workers=workers)
     green = ran.verdict.fate is Fate.SURVIVED
     tell(f"{len(killers)} killers are {'green' if green else 'NOT green'} without any mutant, {ran.seconds:.0f} s")
     if not green:
@@ -87,8 +87,13 @@ def _tried(
 ) -> list[Row]:
     with ThreadPoolExecutor(wanted.workers) as pool:
         running = [pool.submit(_try, one, plain, every=wanted.every) for one in mutants]
-        for done in as_completed(running):
-            tell(report.one_line(done.result()))
+        try:
+            for done in as_completed(running):
+                tell(report.one_line(done.result()))
+        except BaseException:  # Ctrl-C, most of all: the threads wait for runs in sessions of their own
+            pool.shutdown(wait=False, cancel_futures=True)
+            end_all()
+            raise
     return [one.result() for one in running]
 
 

@@ -22,40 +22,54 @@ _CREATE: Final = '            f"create {_end(number)} {checked_sha(new)}",\n'
 _VERIFY: Final = '            f"verify {_head(head_branch)} {new}",\n'
 _TIP: Final = "        if tip != head:\n"
 
+_NO_FIRST_LOOK: Final = Edit(
+    _EFFECTS, "    seen = effect.look(context)\n    hit(", "    seen: Seen = Absent()\n    hit("
+)
+_NO_LOOK_OF_THE_ACT: Final = Edit(
+    _MERGE,
+    "        seen = _read(context)\n        if isinstance(seen, Landed) and",
+    "        seen: Seen = Absent()\n        if isinstance(seen, Landed) and",
+)
+
 MUTANTS: Final = (
     Mutant(
         "act-without-look",
         "look and read back",
         "NO_LOOK",
-        "what was claimed is sent without a look whether it is done",
+        "what was claimed is sent without a look whether it is done or can still be done",
         "I3 I5 I14",
+        (_NO_FIRST_LOOK, _NO_LOOK_OF_THE_ACT),
         (
-            Edit(_EFFECTS, "    seen = effect.look(context)\n    hit(", "    seen: Seen = Absent()\n    hit("),
-            Edit(
-                _MERGE,
-                "        seen = _read(context)\n        if isinstance(seen, Landed) and",
-                "        seen: Seen = Absent()\n        if isinstance(seen, Landed) and",
-            ),
+            "tests/effects/test_rebuild_image.py::test_an_image_of_the_same_recipe_is_fresh_for_another_commit",
+            "tests/effects/test_merge_pr.py::test_a_base_that_moved_before_the_look_asks_for_another_candidate",
+            "tests/effects/test_merge_pr.py::test_acting_on_what_can_no_longer_be_done_sends_nothing",
         ),
-        (
-            "tests/effects/test_crashes.py::test_an_owner_that_dies_leaves_an_effect_that_happens_once",
-            "tests/effects/test_merge_pr.py::test_a_merge_that_lands_after_the_owner_died_is_found",
-        ),
+        "what makes an act single at its target refuses the second one, and the read back finds the first",
     ),
     Mutant(
         "believe-the-answer",
         "look and read back",
         "NO_LOOK",
-        "an error is taken for an answer: it was not done",
+        "nobody looks before, and an error is taken for an answer: it was not done, so the way is back",
         "I3 I5",
         (
+            _NO_FIRST_LOOK,
+            _NO_LOOK_OF_THE_ACT,
+            Edit(
+                _EFFECTS,
+                '        _log.info("%s: %s; looking again", effect.kind, error)\n',
+                "        return Impossible(error.message, Then.GO_BACK)\n",
+            ),
             Edit(
                 _EFFECTS,
                 "        seen = effect.look(context)\n        if isinstance(seen, Absent) and not",
                 "        seen: Seen = Absent()\n        if isinstance(seen, Absent) and not",
             ),
         ),
-        ("tests/effects/test_crashes.py::test_an_answer_that_never_came_leaves_an_effect_that_happens_once",),
+        (
+            "tests/effects/test_crashes.py::test_an_owner_that_dies_leaves_an_effect_that_happens_once[answered-merge_pr]",
+            "tests/effects/test_crashes.py::test_an_owner_that_dies_leaves_an_effect_that_happens_once[answered-open_pr]",
+        ),
     ),
     Mutant(
         "withdraw-without-read-back",

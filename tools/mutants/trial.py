@@ -20,6 +20,7 @@ from tools.mutants import witness
 from tools.mutants.mutant import Mutant, mutated
 from tools.mutants.verdict import Fate, Verdict, judge, read
 
+_live: Final[set[subprocess.Popen[str]]] = set()
 RUN_LIMIT_S: Final = 1800.0
 """One pytest run; longer means that the mutant made something wait for ever."""
 WIDER: Final = (
@@ -30,6 +31,7 @@ WIDER: Final = (
     "tests/adapters/test_local_forge.py",
     "tests/effects",
     "tests/engine",
+    "tests/schedules",
 )
 """What a mutant that its own killers missed is shown to before it counts as survived."""
 
@@ -76,18 +78,27 @@ def applied(mutant: Mutant, plain: Path) -> Iterator[Path]:
         yield tree
 
 
-def run_tests(tree: Path, nodes: Sequence[str], *, first_failure: bool = True) -> Ran:
-    """Run ``nodes`` in ``tree`` in this order, with that tree imported by every child process as well."""
+def run_tests(tree: Path, nodes: Sequence[str], *, first_failure: bool = True, workers: int = 0) -> Ran:
+    """Run ``nodes`` in ``tree`` in this order, with that tree imported by every child process as well. ``workers``:
+    that many processes at once, where the order does not matter."""
+    options = [*(["-x"] if first_failure else []), *(["-n", str(workers), "--dist", "loadscope"] if workers else [])]
     with tempfile.TemporaryDirectory(prefix="mutant-run-") as folder:
         seen = Path(folder) / "seen.jsonl"
         began = time.monotonic()
-        code, output = _pytest(tree, [*(["-x"] if first_failure else []), *nodes], seen)
+        code, output = _pytest(tree, [*options, *nodes], seen)
         seconds = time.monotonic() - began
         verdict = judge(read(seen))
     if code not in (0, 1) and verdict.fate in (Fate.SURVIVED, Fate.UNCLEAR):
         last = (output.strip().splitlines() or ["it said nothing"])[-1]
         verdict = Verdict(Fate.UNCLEAR, (), f"pytest left with {code}: {last}")
     return Ran(verdict, seconds, output)
+
+
+def end_all() -> None:
+    """Have every run of this process stop as Ctrl-C would: pytest takes down what its tests started."""
+    for process in list(_live):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGINT)
 
 
 def _pytest(tree: Path, arguments: Sequence[str], seen: Path) -> tuple[int, str]:
@@ -102,6 +113,7 @@ def _pytest(tree: Path, arguments: Sequence[str], seen: Path) -> tuple[int, str]
         text=True,
         start_new_session=True,
     )
+    _live.add(process)
     try:
         output, _ = process.communicate(timeout=RUN_LIMIT_S)
     except subprocess.TimeoutExpired:
@@ -109,6 +121,7 @@ def _pytest(tree: Path, arguments: Sequence[str], seen: Path) -> tuple[int, str]
         output, _ = process.communicate()
         return -1, f"{output}\nit ran longer than {RUN_LIMIT_S:.0f} s"
     finally:
+        _live.discard(process)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
     return process.returncode, output
