@@ -84,10 +84,7 @@ MUTANTS: Final = (
                 "        seen: Seen = Absent()\n",
             ),
         ),
-        (
-            "tests/effects/test_merge_pr.py::test_a_merge_that_landed_before_the_withdrawal_is_returned_and_left_alone",
-            "tests/engine/test_stop.py::test_a_stop_after_the_merge_has_landed_cancels_and_says_what_had_landed",
-        ),
+        ("tests/effects/test_merge_pr.py::test_a_merge_that_landed_before_the_withdrawal_is_returned_and_left_alone",),
     ),
     Mutant(
         "stale-read",
@@ -99,11 +96,11 @@ MUTANTS: Final = (
             Edit(
                 "orchestrator/adapters/git/workspaces.py",
                 "return self._mirror.tip_at_remote(self._base_branch) or self._no_base()",
-                "return self._mirror.fetched_tip(self._base_branch) or self._no_base()",
+                "old = self._mirror.fetched_tip(self._base_branch)\n"
+                "        return old or self._mirror.tip_at_remote(self._base_branch) or self._no_base()",
             ),
         ),
         (
-            "tests/effects/test_merge_pr_on_real_git.py::test_what_was_merged_by_git_alone_during_a_withdrawal_is_returned",
             "tests/effects/test_merge_pr_on_real_git.py::test_a_merge_cut_off_between_git_and_the_record_is_settled_and_not_repeated",
         ),
     ),
