@@ -10,7 +10,7 @@ import pytest
 
 from tools.mutants.__main__ import main
 from tools.mutants.mutant import Edit, Mutant
-from tools.mutants.trial import applied, copied, run_tests
+from tools.mutants.trial import applied, copied, run_tests, tried
 from tools.mutants.verdict import Fate, Happened, judge
 
 ROOT = Path(__file__).parents[2]
@@ -93,6 +93,19 @@ def test_a_mutant_that_no_test_misses_survives(plain: Path) -> None:
 def test_a_mutant_that_does_not_run_is_not_killed(plain: Path, new: str, nodes: tuple[str, ...]) -> None:
     found, by, why = fate(plain, new, *nodes)
     assert (found, by) == (Fate.BROKEN, []), why
+
+
+def test_what_its_own_killers_miss_is_shown_to_more_tests(plain: Path) -> None:
+    mutant = Mutant("m", "lease", "", "", "", (Edit("guard.py", "    return value", "    return 2"),), (OTHER,))
+    assert [one.node for one in tried(mutant, plain, wider=("test_guard.py",)).verdict.by] == [HOLDS]
+    assert tried(mutant, plain, wider=(OTHER,)).verdict.fate is Fate.SURVIVED
+
+
+def test_a_killer_that_stays_green_is_told_when_every_killer_is_asked(plain: Path) -> None:
+    mutant = Mutant("m", "lease", "", "", "", (Edit("guard.py", "    return value", "    return 2"),), (OTHER, HOLDS))
+    assert tried(mutant, plain).verdict.fate is Fate.KILLED
+    found = tried(mutant, plain, every=True).verdict
+    assert (found.fate, found.why) == (Fate.SURVIVED, f"these stay green: {OTHER}")
 
 
 def test_a_test_that_does_not_exist_shows_nothing(plain: Path) -> None:

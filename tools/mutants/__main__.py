@@ -17,8 +17,8 @@ from tools.mutants import report
 from tools.mutants.mutant import DoesNotFit, Mutant, mutated
 from tools.mutants.report import Row
 from tools.mutants.table import MUTANTS
-from tools.mutants.trial import WIDER, applied, copied, end_all, run_tests
-from tools.mutants.verdict import Fate, Verdict
+from tools.mutants.trial import copied, end_all, run_tests, tried
+from tools.mutants.verdict import Fate
 
 ROOT: Final = Path(__file__).parents[2]
 
@@ -86,7 +86,7 @@ def _tried(
     plain: Path, mutants: Sequence[Mutant], wanted: argparse.Namespace, tell: Callable[[str], None]
 ) -> list[Row]:
     with ThreadPoolExecutor(wanted.workers) as pool:
-        running = [pool.submit(_try, one, plain, every=wanted.every) for one in mutants]
+        running = [pool.submit(_row, one, plain, every=wanted.every) for one in mutants]
         try:
             for done in as_completed(running):
                 tell(report.one_line(done.result()))
@@ -97,22 +97,9 @@ def _tried(
     return [one.result() for one in running]
 
 
-def _try(mutant: Mutant, plain: Path, *, every: bool) -> Row:
-    with applied(mutant, plain) as tree:
-        ran = run_tests(tree, mutant.killers, first_failure=not every)
-        if ran.verdict.fate is not Fate.SURVIVED:
-            return Row(mutant, _all_of(mutant, ran.verdict, every=every), ran.seconds)
-        wider = run_tests(tree, WIDER)
-    return Row(mutant, wider.verdict, ran.seconds + wider.seconds)
-
-
-def _all_of(mutant: Mutant, verdict: Verdict, *, every: bool) -> Verdict:
-    """With ``every``, a killer that stays green is a claim that is not true."""
-    red = {one.node for one in verdict.by}
-    green = [node for node in mutant.killers if not any(one == node or one.startswith(f"{node}[") for one in red)]
-    if not every or verdict.fate is not Fate.KILLED or not green:
-        return verdict
-    return Verdict(Fate.SURVIVED, verdict.by, f"these stay green: {', '.join(green)}")
+def _row(mutant: Mutant, plain: Path, *, every: bool) -> Row:
+    ran = tried(mutant, plain, every=every)
+    return Row(mutant, ran.verdict, ran.seconds)
 
 
 if __name__ == "__main__":

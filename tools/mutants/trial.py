@@ -94,6 +94,25 @@ def run_tests(tree: Path, nodes: Sequence[str], *, first_failure: bool = True, w
     return Ran(verdict, seconds, output)
 
 
+def tried(mutant: Mutant, plain: Path, *, every: bool = False, wider: Sequence[str] = WIDER) -> Ran:
+    """The mutant against its own killers, and what they miss against ``wider``. ``every``: go on after the first kill;
+    a killer that stays green is then a claim that is not true, and the mutant counts as survived."""
+    with applied(mutant, plain) as tree:
+        own = run_tests(tree, mutant.killers, first_failure=not every)
+        if own.verdict.fate is not Fate.SURVIVED:
+            return Ran(_held_to_its_word(mutant, own.verdict) if every else own.verdict, own.seconds, own.output)
+        more = run_tests(tree, wider)
+    return Ran(more.verdict, own.seconds + more.seconds, more.output)
+
+
+def _held_to_its_word(mutant: Mutant, verdict: Verdict) -> Verdict:
+    red = {one.node for one in verdict.by}
+    green = [node for node in mutant.killers if not any(one == node or one.startswith(f"{node}[") for one in red)]
+    if verdict.fate is not Fate.KILLED or not green:
+        return verdict
+    return Verdict(Fate.SURVIVED, verdict.by, f"these stay green: {', '.join(green)}")
+
+
 def end_all() -> None:
     """Have every run of this process stop as Ctrl-C would: pytest takes down what its tests started."""
     for process in list(_live):
