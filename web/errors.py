@@ -14,6 +14,7 @@ from orchestrator.domain.errors import (
     ConfigurationError,
     LostRaceError,
     NeedsHumanError,
+    NotAllowedError,
     NotFoundError,
     OrchestratorError,
     PermanentError,
@@ -27,6 +28,7 @@ from web.parts import parts
 _log: Final = logging.getLogger(__name__)
 _STATUS: Final[tuple[tuple[type[OrchestratorError], int, str], ...]] = (
     (NotFoundError, 404, "not_found"),
+    (NotAllowedError, 403, "not_allowed"),
     (UsageError, 400, "bad_request"),
     (LostRaceError, 409, "changed_under_you"),
     (NeedsHumanError, 409, "needs_a_person"),

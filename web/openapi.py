@@ -21,7 +21,7 @@ _ITEM_PARAMETER: Final[Schema] = {
 _ERRORS: Final = {
     "400": "A wrong request: the message names the field",
     "401": "No token, or a wrong one",
-    "403": "A change that a page elsewhere asked for",
+    "403": "A change that a page elsewhere asked for, or one that this author may not make",
     "404": "No such work item or project",
     "409": "It changed meanwhile, or waits for a person",
     "503": "The database or the configuration cannot be used now",
@@ -66,7 +66,9 @@ def _items() -> Schema:
     return {
         "/api/items": {
             "get": _call("The board", board, "401"),
-            "post": _call("Add a work item to the built-in tracker", _ref("Added"), "400", "404", ok="201", body=new),
+            "post": _call(
+                "Add a work item to the built-in tracker", _ref("Added"), "400", "403", "404", ok="201", body=new
+            ),
         },
         "/api/items/{work_item}": {**one, "get": _call("Everything about an item", {"type": "object"}, "404")},
         "/api/items/{work_item}/events": {

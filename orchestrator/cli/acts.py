@@ -2,24 +2,48 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from orchestrator.cli import session
+from orchestrator.cli import exits, session
+from orchestrator.cli.items import page_in
 from orchestrator.cli.output import answer, confirm, json_option, yes_option
+from orchestrator.cli.pending import code_within, wait_option
+
+if TYPE_CHECKING:
+    from orchestrator.store.database import Store
 
 
 @click.command()
 @click.argument("item")
 @yes_option
+@wait_option
 @json_option
-def stop(item: str, yes: bool, as_json: bool) -> None:
-    """Stop ITEM: its agent ends, open effects are taken back, what had landed is said."""
+def stop(item: str, yes: bool, wait_s: float | None, as_json: bool) -> None:
+    """Stop ITEM: its agent ends, open effects are taken back, what had landed is said.
+
+    With --wait, exit code 0: cancelled; 8: accepted and still on its way; 1: it came too late, the item is finished.
+    """
     from orchestrator.engine import operator
 
     engine = session.engine(in_an_emergency=True)
     confirm(f"stop {item}, end its agent and delete its branch", yes=yes)
     told = operator.stop(engine, item, session.who())
-    answer({"item": item, "told": told}, [told, f"`orch log {item} -f` shows how it ends"], as_json=as_json)
+    code = None if wait_s is None else code_within(wait_s, lambda: _end_of_stop(engine.store, item))
+    state = page_in(engine.store, item).row.state
+    data = {"item": item, "told": told, "state": state}
+    answer(data, [told, f"it is {state}; `orch log {item} -f` shows how it ends"], as_json=as_json)
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def _end_of_stop(store: Store, item: str) -> int | None:
+    """The exit code once the STOP is over: people were told, or what had begun could no longer be stopped."""
+    page = page_in(store, item)
+    if page.row.state == "cancelled":
+        return exits.DONE
+    return exits.FAILED if page.stop is None or page.row.state == "done" else None
 
 
 @click.command()

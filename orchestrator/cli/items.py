@@ -14,6 +14,7 @@ from orchestrator.domain.errors import NotFoundError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from orchestrator.store.database import Store
     from orchestrator.store.read_models import ItemPage, ItemRow
 
 
@@ -86,6 +87,12 @@ def page_of(connection: Connection, item: str) -> ItemPage:
     if page is None:
         raise NotFoundError(f"there is no task of a work item {item}", remedy="`orch status` lists them all")
     return page
+
+
+def page_in(store: Store, item: str) -> ItemPage:
+    """``page_of`` in a read of its own."""
+    with store.snapshot() as connection:
+        return page_of(connection, item)
 
 
 def board_lines(rows: list[ItemRow]) -> Iterator[str]:

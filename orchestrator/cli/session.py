@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import getpass
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
 from orchestrator.cli.output import note
-from orchestrator.domain.errors import ConfigurationError, TransientError
+from orchestrator.domain.errors import ConfigurationError, NotAllowedError, OrchestratorError, TransientError
 from orchestrator.settings import Settings, load_settings
+
+_REFUSED_LOGIN: Final = re.compile(
+    r"authentication failed|no password supplied|no pg_hba\.conf entry|permission denied for database"
+    r"|role \".*\" (does not exist|is not permitted to log in)"
+)
+"""While it connects, the client library gives no code of the error but only the server's words."""
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -65,13 +72,18 @@ def reachable(found: Settings) -> Settings:
     return usable
 
 
-def _not_running(found: Settings, error: Exception) -> TransientError:
+def _not_running(found: Settings, error: Exception) -> OrchestratorError:
     if found.database_url is None:
         return TransientError(
             f"no fleet is running on the data directory {found.data_dir}",
             remedy="start one with `orch up`, or set ORCH_DATA_DIR or ORCH_DATABASE_URL to where it runs",
         )
     cause = str(getattr(error, "orig", error)).strip().partition("\n")[0]
+    if _REFUSED_LOGIN.search(cause):
+        return NotAllowedError(
+            f"the database does not let this user in: {cause}",
+            remedy="check user and password in ORCH_DATABASE_URL, or in the file that ORCH_DATABASE_URL_FILE names",
+        )
     return TransientError(f"the database does not answer: {cause}", remedy="check ORCH_DATABASE_URL")
 
 

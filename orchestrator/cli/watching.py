@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 from typing import TYPE_CHECKING, Final
@@ -10,24 +9,16 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from orchestrator.cli import exits, session
-from orchestrator.cli.items import board_lines, page_of
+from orchestrator.cli.items import board_lines, page_in
 from orchestrator.cli.output import answer, json_option, note, printable
+from orchestrator.cli.pending import seconds
 from orchestrator.domain.errors import UsageError
 from orchestrator.domain.stages import Stage, forward_edge, is_terminal
 
 if TYPE_CHECKING:
-    from orchestrator.store.database import Store
     from orchestrator.store.read_models import ItemPage
 
 _POLL_S: Final = 0.5
-_UNITS: Final = {"": 1, "s": 1, "m": 60, "h": 3600}
-
-
-def _seconds(_ctx: click.Context, _parameter: click.Parameter, text: str) -> float:
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smh]?)", text)
-    if found is None:
-        raise click.BadParameter("allowed are seconds, or a number with s, m or h: 90, 15m, 2h")
-    return float(found.group(1)) * _UNITS[found.group(2)]
 
 
 @click.command()
@@ -40,7 +31,7 @@ def _seconds(_ctx: click.Context, _parameter: click.Parameter, text: str) -> flo
     show_default=True,
     help="The stage to wait for; a later one counts as well.",
 )
-@click.option("--timeout", callback=_seconds, default="1h", show_default=True, help="90, 15m, 2h.")
+@click.option("--timeout", callback=seconds, default="1h", show_default=True, help="90, 15m, 2h.")
 @json_option
 def wait(item: str, stage: str, timeout: float, as_json: bool) -> None:
     """Block until ITEM reaches a stage.
@@ -51,7 +42,7 @@ def wait(item: str, stage: str, timeout: float, as_json: bool) -> None:
     deadline = time.monotonic() + timeout
     told: tuple[str, str] | None = None
     while True:
-        page = _page(store, item)
+        page = page_in(store, item)
         now = (page.row.stage, page.row.state)
         if now != told:
             note(f"{item} is {page.row.state} in {page.row.stage}")
@@ -63,11 +54,6 @@ def wait(item: str, stage: str, timeout: float, as_json: bool) -> None:
             _tell(page, code, as_json=as_json)
             raise click.exceptions.Exit(code)
         time.sleep(min(_POLL_S, max(0.0, deadline - time.monotonic())))
-
-
-def _page(store: Store, item: str) -> ItemPage:
-    with store.snapshot() as connection:
-        return page_of(connection, item)
 
 
 def _verdict(page: ItemPage, wanted: Stage) -> int | None:

@@ -58,3 +58,7 @@ class UsageError(OrchestratorError):
 
 class NotFoundError(UsageError):
     """What was named does not exist."""
+
+
+class NotAllowedError(UsageError):
+    """Who asks may not do that: rights or a rule of the operator forbid it. Nothing was done."""

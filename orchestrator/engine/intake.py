@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from orchestrator.domain.authorisation import not_authorised
-from orchestrator.domain.errors import ConfigurationError, NotFoundError, UsageError
+from orchestrator.domain.errors import ConfigurationError, NotAllowedError, NotFoundError, UsageError
 from orchestrator.domain.ownership import Committed, LostRace
 from orchestrator.domain.stages import Actor, Stage, is_terminal
 from orchestrator.engine import operator
@@ -36,13 +36,20 @@ def add_item(
 ) -> str:
     """Add a work item to the built-in tracker and start its passage; its key.
 
-    Raises NotFoundError for an unknown project or blocker, UsageError when the tracker is another system's.
+    Raises NotFoundError for an unknown project or blocker, NotAllowedError for an author who is not trusted (nothing is
+    added then: it would never start), UsageError when the tracker is another system's.
     """
     ports = _ports(engine, project)
     tracker = ports.tracker
     if not isinstance(tracker, WritableTracker):
         raise UsageError(
             f"the items of {project} live in {ports.config.tracker}", remedy="add the work item there; it is found"
+        )
+    trusted = ports.config.trusted_authors
+    if trusted and author not in trusted:
+        raise NotAllowedError(
+            f"{author} may not start work items of {project}",
+            remedy="add the name to trusted_authors in orchestrator.yml, or let a trusted author add it",
         )
     added = tracker.add_item(title, body=body, priority=priority, author=author, key=key, blocked_by=blocked_by)
     look_at_item(engine, project, added)
