@@ -67,10 +67,7 @@ def test_every_decision_is_in_the_table() -> None:
 
 def test_ci_runs_what_the_readme_says() -> None:
     lines = (ROOT / ".ci" / "run").read_text().splitlines()
-    words = [line.split()[1] for line in lines if line.startswith("make")]
-    assert words[:2] == ["test", "lint"]
-    makefile = (ROOT / "Makefile").read_text()
-    assert [word for word in words if not re.search(rf"^{word}:", makefile, re.MULTILINE)] == []
+    assert [line for line in lines if line.startswith("make")] == ["make test", "make lint"]
 
 
 def test_what_the_fleet_needs_stands_in_the_metadata() -> None:

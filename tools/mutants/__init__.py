@@ -1,1 +1,0 @@
-"""Mutants: the code with one protection taken out, and the tests that must go red without it."""
