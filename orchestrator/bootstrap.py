@@ -13,6 +13,7 @@ from typing import Final, TypedDict, TypeVar
 from orchestrator.adapters import verdict_files
 from orchestrator.adapters.agent_runs import LocalAgentRuns
 from orchestrator.adapters.agents import built_in_clis, prompts
+from orchestrator.adapters.agents.sandbox import Fences
 from orchestrator.adapters.celery_nudges import CeleryNudges, producer
 from orchestrator.adapters.children import LeasedChildren
 from orchestrator.adapters.deployers.by_driver import deployers_here
@@ -31,6 +32,7 @@ from orchestrator.adapters.notifiers.log import LogNotifier
 from orchestrator.adapters.notifiers.telegram import TelegramNotifier
 from orchestrator.adapters.trackers.local import LocalTracker
 from orchestrator.adapters.trackers.plane import PlaneClient, PlaneTracker
+from orchestrator.adapters.trackers.plane.setup import PlaneSetup
 from orchestrator.domain.configuration import OperatorConfig, ProjectConfig
 from orchestrator.domain.errors import ConfigurationError
 from orchestrator.domain.ownership import ChildGroup, Owner
@@ -47,6 +49,7 @@ from orchestrator.ports import (
     Nudges,
     ProjectPorts,
     Tracker,
+    TrackerSetup,
 )
 from orchestrator.project_config import GitRepositoryConfigs, LastGood, operator_config_file
 from orchestrator.secret import Secret
@@ -132,7 +135,13 @@ def build_agent_runs(settings: Settings, host: Host, clis: dict[str, AgentCli]) 
     """Agent runs of this node; agents get the PATH of this installation and nothing else of its environment."""
     basic = settings.basic_environment()
     runs_dir(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
-    return LocalAgentRuns(runs_dir(settings), host=host, clis=clis, search_path=basic.get("PATH", "/usr/bin:/bin"))
+    return LocalAgentRuns(
+        runs_dir(settings),
+        host=host,
+        clis=clis,
+        search_path=basic.get("PATH", "/usr/bin:/bin"),
+        fences=Fences((settings.data_dir,), settings.secret_files()),
+    )
 
 
 def _children(settings: Settings, host: Host) -> ChildRunners:
@@ -233,6 +242,18 @@ def build_forge(settings: Settings, store: Store, config: ProjectConfig) -> Forg
     if config.forge == "github":
         return GithubForge(*_github(settings, config), **_git_of(settings, config))
     return _plugin("forges", config.forge)(settings, store, config)  # type: ignore[return-value]  # as above
+
+
+def build_tracker_setup(settings: Settings, config: ProjectConfig) -> TrackerSetup | None:
+    """What connects the project's tracker; None for one that needs no connecting. Raises ConfigurationError."""
+    if config.tracker != "plane":
+        return None
+    return PlaneSetup(
+        build_plane_client(settings, config),
+        config.key,
+        configured=config.plane.states,
+        hook_secret=settings.plane_webhook_secret,
+    )
 
 
 def build_forge_setup(settings: Settings, config: ProjectConfig, admin: Secret | None = None) -> ForgeSetup | None:

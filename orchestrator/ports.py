@@ -188,6 +188,13 @@ class Checked:
     mild: bool = False
 
 
+class TrackerSetup(Protocol):
+    """Connects a tracker's project: the key, what it sees, its states, and what can be said of its webhook."""
+
+    def check(self, hook_url: str) -> Sequence[Checked]:
+        """Every finding; nothing is changed. ``hook_url`` is where the tracker is to send its webhooks."""
+
+
 class ForgeSetup(Protocol):
     """Connects a repository: the rights of the token, the protection of the base branch, the webhook."""
 

@@ -385,8 +385,11 @@ def example_operator_config(
     key: str = "SHOP",
     repository: str = "repositories/shop.git",
     agents: Mapping[Stage, tuple[str, ...]] | None = None,
+    tracker: str = "local",
+    forge: str = "local",
 ) -> str:
     """A commented ``orchestrator.yml``, ready to be used; ``agents`` gives the command of each stage."""
+    plane = _EXAMPLE_PLANE if tracker == "plane" else ""
     commands = {stage: (agents or {}).get(stage, ("my-agent", stage.value)) for stage in AGENT_STAGES}
     lines = "\n".join(
         f"      {stage.value}:\n        command: [{', '.join(map(_quoted, words))}]"
@@ -398,9 +401,9 @@ def example_operator_config(
 projects:
   - key: {key}                 # work items are called {key}-1, {key}-2, …
     repository: {_quoted(repository)}    # address or path of the git repository
-    tracker: local            # where work items live
-    forge: local              # where branches and pull requests live
-    base_branch: main         # what is deployed; only the merge effect moves it
+    tracker: {tracker:<16} # where work items live: local or plane
+    forge: {forge:<18} # where branches and pull requests live: local, gitea or github
+{plane}    base_branch: main         # what is deployed; only the merge effect moves it
     concurrency: 1            # tasks at once between development and done
     approval: none            # or: required, then a person approves before production
     on_deploy_failure: park   # or: fix-forward, back to development on a new branch
@@ -411,6 +414,15 @@ projects:
     #   roll_backs_per_task: 5
 notifications:
   notifiers: [log]            # where messages to people go
+"""
+
+
+_EXAMPLE_PLANE: Final = """\
+    plane:
+      workspace: acme         # the part of Plane's addresses behind its host: /acme/projects/
+      # states:               # only those that are called otherwise than here
+      #   to-analyse: {name: To Analyse, group: unstarted}
+      #   stop: {name: STOP, group: started}
 """
 
 

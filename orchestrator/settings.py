@@ -193,6 +193,8 @@ class Settings:
     host: str = field(default="127.0.0.1", metadata=_by(_text))
     # The usual second port of the web and of Flower; both may be taken, then set others.
     port: int = field(default=8080, metadata=_by(_whole(1, 65535)))
+    # How trackers and forges reach the web, for the addresses of their webhooks; None: as this machine does.
+    public_url: str | None = field(default=None, metadata=_by(_url("http", "https")))
     flower_port: int = field(default=5555, metadata=_by(_whole(1, 65535)))
     api_token: Secret | None = field(default=None, metadata=_SECRET)
     plane_url: str | None = field(default=None, metadata=_by(_url("http", "https")))
@@ -243,6 +245,15 @@ class Settings:
             else:
                 found[name] = text
         return found
+
+    def secret_files(self) -> tuple[Path, ...]:
+        """Files that hold secrets of ours; nothing that is not ours may read them."""
+        return tuple(file for file, _ in self._files.values())
+
+    def hook_url(self, source: str) -> str:
+        """Where the web takes deliveries of ``source``, seen from outside."""
+        base = self.public_url or f"http://{self.host}:{self.port}"
+        return f"{base.rstrip('/')}/webhooks/{source}"
 
     def process_environment(self) -> dict[str, str]:
         """The whole environment for the orchestrator's own processes. Never for an agent."""

@@ -32,7 +32,7 @@ def doctor(as_json: bool) -> None:
 
 def examine(found: Settings) -> Iterator[Finding]:
     """Every finding, this machine first. Changes nothing but the mirror of each repository."""
-    from orchestrator.cli import checks_here, checks_projects, checks_stores
+    from orchestrator.cli import checks_connections, checks_here, checks_projects, checks_stores
     from orchestrator.embedded.reachable import with_stores
 
     usable = with_stores(found)
@@ -40,6 +40,7 @@ def examine(found: Settings) -> Iterator[Finding]:
     yield from checks_here.findings(found, fleet_runs=fleet_runs)
     yield from checks_stores.findings(usable, fleet_runs=fleet_runs)
     yield from checks_projects.findings(usable)
+    yield from checks_connections.findings(usable, fleet_runs=fleet_runs)
 
 
 def is_running(found: Settings) -> bool:

@@ -1,40 +1,108 @@
-"""`orch init`: commented configuration files, never over one that is there."""
+"""`orch init`: commented configuration files, never over one that is there; and a project connected to its forge."""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from orchestrator.cli import session
-from orchestrator.cli.output import answer, json_option
+from orchestrator.cli import exits, session
+from orchestrator.cli.output import answer, json_option, printable
+from orchestrator.domain.errors import UsageError
+
+if TYPE_CHECKING:
+    from orchestrator.ports import Checked
+    from orchestrator.settings import Settings
 
 EXAMPLE: Final = "example.orchestrator.yml"
+_TRACKERS: Final = ("local", "plane")
+_FORGES: Final = ("local", "gitea", "github")
+_SETTINGS: Final = {
+    "plane": ("ORCH_PLANE_URL", "ORCH_PLANE_API_KEY_FILE", "ORCH_PLANE_WEBHOOK_SECRET_FILE"),
+    "gitea": ("ORCH_GITEA_URL", "ORCH_GITEA_TOKEN_FILE", "ORCH_GITEA_WEBHOOK_SECRET_FILE"),
+    "github": ("ORCH_GITHUB_TOKEN_FILE", "ORCH_GITHUB_WEBHOOK_SECRET_FILE"),
+}
+"""What has to be set for each, beside the file; secrets stand in files of their own."""
 
 
 @click.command()
-@click.option("--key", default="DEMO", show_default=True, help="What the keys of work items begin with.")
-@click.option(
-    "--repository", default="repositories/demo.git", show_default=True, help="Address or path of the repository."
-)
+@click.option("--key", help="What the keys of work items begin with.  [default: DEMO]")
+@click.option("--repository", help="Address or path of the repository.  [default: repositories/demo.git]")
+@click.option("--tracker", type=click.Choice(_TRACKERS), help="Where work items live.  [default: local]")
+@click.option("--forge", type=click.Choice(_FORGES), help="Where pull requests live.  [default: local]")
 @click.option("--directory", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where to write.")
+@click.option("--connect", metavar="PROJECT", help="Prepare the forge of a configured project instead: hook, merges.")
+@click.option(
+    "--admin-token-file",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="With --connect: a file with an administrator's token, used now and kept nowhere.",
+)
 @json_option
-def init(key: str, repository: str, directory: Path, as_json: bool) -> None:
-    """Write a commented orchestrator.yml, and an example of a repository's .orchestrator.yml beside it."""
+def init(
+    key: str | None,
+    repository: str | None,
+    tracker: str | None,
+    forge: str | None,
+    directory: Path,
+    connect: str | None,
+    admin_token_file: Path | None,
+    as_json: bool,
+) -> None:
+    """Write a commented orchestrator.yml, and an example of a repository's .orchestrator.yml beside it.
+
+    On a terminal it asks for what no option names. With --connect it makes the webhook of a project's forge and allows
+    the merges that are needed; repeating it changes nothing.
+    """
+    found = session.settings()
+    if connect is not None:
+        _connect(found, connect, admin_token_file, as_json=as_json)
+        return
+    asks = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
+    key = key or _asked("What do the keys of its work items begin with", "DEMO", asks=asks)
+    repository = repository or _asked("Address or path of the git repository", "repositories/demo.git", asks=asks)
+    tracker = tracker or _asked("Where do work items live", "local", _TRACKERS, asks=asks)
+    forge = forge or _asked("Where do pull requests live", "local", _FORGES, asks=asks)
+    _write(directory, key=key, repository=repository, tracker=tracker, forge=forge, as_json=as_json)
+
+
+def _asked(question: str, default: str, choices: tuple[str, ...] = (), *, asks: bool) -> str:
+    if not asks:
+        return default
+    return str(click.prompt(question, default=default, type=click.Choice(choices) if choices else str, err=True))
+
+
+def _write(directory: Path, *, key: str, repository: str, tracker: str, forge: str, as_json: bool) -> None:
     from orchestrator import project_config
 
-    session.settings()
-    text = project_config.example_operator_config(key=key, repository=repository)
+    text = project_config.example_operator_config(key=key, repository=repository, tracker=tracker, forge=forge)
     project_config.parse_operator_config(text.encode(), str(directory / "orchestrator.yml"))
     directory.mkdir(parents=True, exist_ok=True)
     files = {"orchestrator.yml": text, EXAMPLE: project_config.example_repository_config()}
     written = {str(directory / name): _write_new(directory / name, content) for name, content in files.items()}
     lines = [f"{name}: {'written' if new else 'is there already, left as it is'}" for name, new in written.items()]
-    lines.append(f"next: name your repository and your agents in it, commit {EXAMPLE} to the repository as")
-    lines.append(".orchestrator.yml after making it its own, then `orch config check` and `orch doctor`")
-    answer({"files": [{"path": name, "written": new} for name, new in written.items()]}, lines, as_json=as_json)
+    steps = list(_next_steps(key, tracker, forge))
+    answer(
+        {"files": [{"path": name, "written": new} for name, new in written.items()], "next": steps},
+        [*lines, "next:", *(f"  {number}. {step}" for number, step in enumerate(steps, 1))],
+        as_json=as_json,
+    )
+
+
+def _next_steps(key: str, tracker: str, forge: str) -> Iterator[str]:
+    yield "name your repository and your agents in orchestrator.yml"
+    yield f"make {EXAMPLE} your own and commit it to the repository's base branch as .orchestrator.yml"
+    for source in dict.fromkeys((tracker, forge)):
+        if source in _SETTINGS:
+            yield f"set {', '.join(_SETTINGS[source])}; docs/{source}.md tells where each comes from"
+    if {tracker, forge} != {"local"}:
+        yield "set ORCH_PUBLIC_URL to the address by which they reach this web"
+    if forge != "local":
+        yield f"`orch init --connect {key} --admin-token-file FILE` makes the webhook of the forge"
+    yield "`orch config check`, then `orch doctor`: every part, what was tried, and the mend"
 
 
 def _write_new(path: Path, text: str) -> bool:
@@ -45,3 +113,30 @@ def _write_new(path: Path, text: str) -> bool:
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
     return True
+
+
+def _connect(settings: Settings, key: str, admin_token_file: Path | None, *, as_json: bool) -> None:
+    from orchestrator import bootstrap
+    from orchestrator.project_config import operator_config_file
+    from orchestrator.secret import Secret
+
+    config, _ = operator_config_file(settings.config_path).current()
+    project = config.project(key)
+    if project is None:
+        raise UsageError(f"{settings.config_path}: project {key} is not configured", remedy="name a project of it")
+    admin = Secret(admin_token_file.read_text(encoding="utf-8").strip()) if admin_token_file else None
+    setup = bootstrap.build_forge_setup(settings, project, admin)
+    if setup is None:
+        raise UsageError(f"the forge {project.forge} of {key} needs no connecting", remedy="`orch doctor` checks it")
+    hook_url = settings.hook_url(project.forge)
+    done = list(setup.prepare(hook_url))
+    answer(done, _told(done), as_json=as_json)
+    if not all(one.good for one in done):
+        raise click.exceptions.Exit(exits.FAILED)
+
+
+def _told(done: list[Checked]) -> Iterator[str]:
+    for one in done:
+        yield printable(f"{'ok  ' if one.good else 'BAD '}  {one.part}: {one.tried}: {one.got}")
+        if one.mend:
+            yield printable(f"        {one.mend}")
