@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
+from sqlalchemy import Connection
+
 from orchestrator import audit
 from orchestrator.domain.stages import TERMINAL, Stage
 from orchestrator.engine import region
@@ -16,6 +18,8 @@ from tests.schedules.place import ITEM, Place
 from tests.schedules.scheduler import Actor, State
 
 _SWEEPS: Final = 24
+_FENCED: Final = {"INSERT INTO effects": "e", "UPDATE effects SET status": "e", "UPDATE tasks SET stage = ": "epoch"}
+"""Statements that write under an epoch, and the name of its parameter."""
 _INSIDE: Final = ("gate.", "effect.", "stage.before")
 
 
@@ -39,6 +43,18 @@ class Witness:
         if others and not self._taken_by_force():
             self.breaches.append(
                 f"I9 {ITEM}: {actor.name} is at {point} while {others[0].name} is inside at {others[0].point}"
+            )
+
+    def at_write(self, actor: Actor, connection: Connection, statement: str, values: object) -> None:
+        """I10: the epoch that a claim or a commit carries is the task's own, under the lock of its row."""
+        name = next((name for begin, name in _FENCED.items() if statement.lstrip().startswith(begin)), None)
+        if name is None or not isinstance(values, dict) or not self._place.engine.switches.transition_lease_enabled:
+            return
+        row = connection.exec_driver_sql("SELECT lease_epoch, stage_seq FROM tasks").one()
+        if name in values and values[name] != row.lease_epoch:
+            what = " ".join(statement.split())[:40]
+            self.breaches.append(
+                f"I10 {ITEM}: {actor.name} wrote «{what}» with epoch {values[name]}, the task has {row.lease_epoch}"
             )
 
     def _is_inside(self, actor: Actor) -> bool:

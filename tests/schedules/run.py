@@ -119,7 +119,7 @@ class Stage:
         self._switches = switches or Switches()
         self._engine = sqlalchemy.create_engine(url, pool_size=10, max_overflow=20)
         self._playing: Scheduler | None = None
-        install(self._engine, lambda: self._playing is not None and self._playing.fine)
+        install(self._engine, lambda: self._playing)
         versions = Versions(self._engine)
         self._store: Store = Store(self._engine) if every_read else Remembering(self._engine, versions)
 
@@ -153,7 +153,7 @@ class Play:
         self.land_after = schedule.land_after
         self._last = ""
         self.witness = judge.Witness(place)
-        self.scheduler.on_point = self.witness.at_point
+        self.scheduler.on_point, self.scheduler.on_write = self.witness.at_point, self.witness.at_write
         place.network.story = self.note
         self.actors = {actor.name: actor for actor in (cast.enter(place, part) for part in schedule.parts)}
 

@@ -117,6 +117,7 @@ class Scheduler:
     fine: bool = False
     actors: list[Actor] = field(default_factory=list)
     on_point: Callable[[Actor, str], None] = lambda actor, point: None
+    on_write: Callable[[Actor, Connection, str, object], None] = lambda actor, connection, statement, values: None
     steps: int = 0
     lock_waits: int = 0
     kills: int = 0
@@ -209,12 +210,30 @@ class Scheduler:
             self._watcher = None
 
 
-def install(engine: sqlalchemy.Engine, is_fine: Callable[[], bool]) -> None:
-    """Have transactions on ``engine`` and failpoints seen by the scheduler. Once an engine."""
+def install(engine: sqlalchemy.Engine, playing: Callable[[], Scheduler | None]) -> None:
+    """Have transactions on ``engine`` and failpoints seen by the scheduler that plays. Once an engine."""
+
+    def executed(
+        connection: Connection, cursor: Any, statement: str, values: object, context: object, many: bool
+    ) -> None:
+        scheduler, actor = playing(), current()
+        if actor is None or scheduler is None:
+            return
+        # A guarded write that matched no row has written nothing.
+        if statement.lstrip()[:6].upper() in ("UPDATE", "INSERT") and cursor.rowcount:
+            connection.info["wrote"] = True
+            scheduler.on_write(actor, connection, statement, values)
+        if actor.state is State.BLOCKED:
+            actor.park("lock granted")
+
+    def commits(connection: Connection) -> None:
+        scheduler = playing()
+        _commits(connection, fine=scheduler is not None and scheduler.fine)
+
     event.listen(engine, "begin", _begins)
-    event.listen(engine, "after_cursor_execute", _executed)
+    event.listen(engine, "after_cursor_execute", executed)
     event.listen(engine, "handle_error", _failed)
-    event.listen(engine, "commit", lambda connection: _commits(connection, fine=is_fine()))
+    event.listen(engine, "commit", commits)
     failpoints.watch(reach)
 
 
@@ -225,18 +244,6 @@ def _begins(connection: Connection) -> None:
         driver: Any = connection.connection.driver_connection
         actor.backend = driver.info.backend_pid
         connection.info["wrote"] = False
-
-
-def _executed(
-    connection: Connection, cursor: object, statement: str, parameters: object, context: object, many: bool
-) -> None:
-    actor = current()
-    if actor is None:
-        return
-    if statement.lstrip()[:6].upper() in ("UPDATE", "INSERT"):
-        connection.info["wrote"] = True
-    if actor.state is State.BLOCKED:
-        actor.park("lock granted")
 
 
 def _failed(context: object) -> None:
