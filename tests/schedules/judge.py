@@ -18,8 +18,8 @@ from tests.schedules.place import ITEM, Place
 from tests.schedules.scheduler import Actor, State
 
 _SWEEPS: Final = 24
-_FENCED: Final = {"INSERT INTO effects": "e", "UPDATE effects SET status": "e", "UPDATE tasks SET stage = ": "epoch"}
-"""Statements that write under an epoch, and the name of its parameter."""
+_FENCED: Final = ("INSERT INTO effects", "UPDATE effects SET status", "UPDATE tasks SET stage = ")
+"""What is written under an epoch."""
 _INSIDE: Final = ("gate.", "effect.", "stage.before")
 
 
@@ -29,6 +29,7 @@ class Witness:
     def __init__(self, place: Place) -> None:
         self._place = place
         self._inside: dict[str, object] = {}
+        self._epochs: dict[str, object] = {}
         self.breaches: list[str] = []
 
     def at_point(self, actor: Actor, point: str) -> None:
@@ -46,16 +47,16 @@ class Witness:
             )
 
     def at_write(self, actor: Actor, connection: Connection, statement: str, values: object) -> None:
-        """I10: the epoch that a claim or a commit carries is the task's own, under the lock of its row."""
-        name = next((name for begin, name in _FENCED.items() if statement.lstrip().startswith(begin)), None)
-        if name is None or not isinstance(values, dict) or not self._place.engine.switches.transition_lease_enabled:
+        """I10: whoever claims or commits entered with the epoch that the task has now, under the lock of its row."""
+        words = " ".join(statement.split())
+        if words.startswith("INSERT INTO transition_lease") and isinstance(values, dict):
+            self._epochs[actor.name] = values["epoch"]
+        mine = self._epochs.get(actor.name)
+        if mine is None or not words.startswith(_FENCED) or not self._place.engine.switches.transition_lease_enabled:
             return
-        row = connection.exec_driver_sql("SELECT lease_epoch, stage_seq FROM tasks").one()
-        if name in values and values[name] != row.lease_epoch:
-            what = " ".join(statement.split())[:40]
-            self.breaches.append(
-                f"I10 {ITEM}: {actor.name} wrote «{what}» with epoch {values[name]}, the task has {row.lease_epoch}"
-            )
+        now = connection.exec_driver_sql("SELECT lease_epoch FROM tasks").scalar_one()
+        if mine != now:
+            self.breaches.append(f"I10 {ITEM}: {actor.name} wrote «{words[:40]}» with epoch {mine}, the task has {now}")
 
     def _is_inside(self, actor: Actor) -> bool:
         token = self._inside.get(actor.name)
