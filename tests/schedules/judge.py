@@ -18,7 +18,10 @@ from tests.schedules.place import ITEM, Place
 from tests.schedules.scheduler import Actor, State
 
 _SWEEPS: Final = 24
-_FENCED: Final = ("INSERT INTO effects", "UPDATE effects SET status", "UPDATE tasks SET stage = ")
+_FENCED: Final = (
+    *("INSERT INTO effects", "UPDATE effects SET sends", "UPDATE effects SET status"),
+    "UPDATE tasks SET stage = ",
+)
 """What is written under an epoch."""
 _INSIDE: Final = ("gate.", "effect.", "stage.before")
 
