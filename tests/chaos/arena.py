@@ -99,18 +99,10 @@ class Arena:
     # --- settings --------------------------------------------------------------------------------------------
 
     def _settings(self) -> Settings:
-        environment = {**self.place.environment, "PATH": f"{self._git_folder()}:{self.place.environment['PATH']}"}
+        slow_git = write_git(self.place.world / "bin", self.late)
+        environment = {**self.place.environment, "PATH": f"{slow_git}:{self.place.environment['PATH']}"}
         wanted = {**TIMINGS, "ORCH_GITEA_WEBHOOK_SECRET": SECRET}
         return demo_settings(replace(self.place, environment=environment), wanted)
-
-    def _git_folder(self) -> Path:
-        folder = self.place.world / "bin"
-        folder.mkdir(mode=0o700)
-        real = shutil.which("git")
-        assert real, "git is not installed"
-        (folder / "git").write_text(_GIT.format(flag=self.late.flag, senders=self.late.senders, git=real))
-        (folder / "git").chmod(0o700)
-        return folder
 
     def _second_place(self) -> Place:
         """Its world stays empty: both fleets work for the same project."""
@@ -216,6 +208,16 @@ class Arena:
 def runs_of(data_dir: Path) -> Path:
     """The directory of agent runs, which lies on the little disk."""
     return data_dir / "runs"
+
+
+def write_git(folder: Path, late: LateGit) -> Path:
+    """A ``git`` that stands before the real one in the PATH; its folder."""
+    folder.mkdir(mode=0o700)
+    real = shutil.which("git")
+    assert real, "git is not installed"
+    (folder / "git").write_text(_GIT.format(flag=late.flag, senders=late.senders, git=real))
+    (folder / "git").chmod(0o700)
+    return folder
 
 
 def _write_config(place: Place) -> None:
