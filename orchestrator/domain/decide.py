@@ -27,6 +27,7 @@ from orchestrator.domain.stages import (
 )
 from orchestrator.domain.verdicts import Verdict, VerdictKind
 from orchestrator.domain.views import (
+    CardMove,
     DeploymentStatus,
     GateOutcome,
     GateResultView,
@@ -114,11 +115,18 @@ class Park:
 
 
 @dataclass(frozen=True, slots=True)
+class PutBack:
+    """A person moved the card where it does not belong: answer, and put it back. The stage stays."""
+
+    move: CardMove
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     """A STOP request stands: end everything of this task and go to ``cancelled``; there, tell people with proof."""
 
 
-Decision = Wait | Launch | Finish | Advance | RollBack | Park | Cancel
+Decision = Wait | Launch | Finish | Advance | RollBack | Park | PutBack | Cancel
 
 
 def decide(view: TaskView, now: datetime) -> Decision:
@@ -129,6 +137,8 @@ def decide(view: TaskView, now: datetime) -> Decision:
     held_up = _held_up(view, now)
     if view.stop is not None and view.stop_enabled:
         return held_up if isinstance(held_up, Wait) else Cancel()
+    if view.card_move is not None and held_up is None and not view.panic:
+        return PutBack(view.card_move)
     if view.parked is not None:
         return Wait((f"parked: {view.parked.reason}",))
     return held_up or _next(view, now)

@@ -11,6 +11,7 @@ from orchestrator.domain.budgets import ProviderPause, Spending
 from orchestrator.domain.configuration import Approval, Limits, OnDeployFailure
 from orchestrator.domain.stages import EffectKind, Stage
 from orchestrator.domain.verdicts import Verdict
+from orchestrator.domain.work_items import TrackerState
 
 
 class JobStatus(StrEnum):
@@ -177,6 +178,18 @@ class Parked:
 
 
 @dataclass(frozen=True, slots=True)
+class CardMove:
+    """A person moved the card of a live task to a state that does not belong there, and nobody answered yet.
+
+    ``relaunched``: the move was accepted as a wish to try again, so that it is not refused but only put back.
+    """
+
+    id: int
+    to: TrackerState
+    relaunched: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """What configuration says about this task's project, frozen into the snapshot."""
 
@@ -234,6 +247,7 @@ class TaskView:
     policy: Policy
     spending: Spending = field(default_factory=Spending)
     provider: ProviderPause | None = None
+    card_move: CardMove | None = None
 
     @property
     def visit(self) -> int:

@@ -7,8 +7,9 @@ processed stays in the inbox with its error, is tried again with backoff, and ne
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 from orchestrator.domain.errors import OrchestratorError, TransientError
@@ -27,29 +28,49 @@ _LOOK_BACK: Final = timedelta(minutes=10)
 _EVERYTHING: Final = Hint(everything=True)
 
 
+@dataclass(slots=True)
+class _Looks:
+    """What was looked at in one pass: (project, work item), or (project, everything). ``since``: when the oldest
+    delivery of the pass came."""
+
+    since: datetime
+    done: set[tuple[str, Hint | str]] = field(default_factory=set)
+
+    def first(self, project: str, what: Hint | str) -> bool:
+        """Whether this is the first time; asked before the look, so say ``forget`` when that fails."""
+        if (project, what) in self.done:
+            return False
+        self.done.add((project, what))
+        return True
+
+    def forget(self, project: str, what: Hint | str) -> None:
+        self.done.discard((project, what))
+
+
 def process_delivery(engine: Engine, delivery_id: int) -> None:
     """Do what one kept delivery hints at. One that cannot be processed is kept, shown and tried again with backoff."""
     with engine.store.transaction() as connection:
         delivery = inbox.get(connection, delivery_id)
     if delivery is not None and delivery.processed_at is None:
-        _process(engine, delivery, set())
+        _process(engine, delivery, _Looks(delivery.received_at))
 
 
 def sweep_inbox(engine: Engine) -> int:
-    """Process every delivery that is due, oldest first; how many there were. Several about one thing are one look."""
+    """Process every delivery that is due, oldest first; how many there were. Several about one thing are one look: all
+    of them were kept before it."""
     with engine.store.transaction() as connection:
         due = inbox.due(connection, _DELIVERIES)
         inbox.forget(connection)
-    looked_at: set[tuple[str, str]] = set()
-    for delivery in due:
-        _process(engine, delivery, looked_at)
+    if due:
+        looks = _Looks(min(delivery.received_at for delivery in due))
+        for delivery in due:
+            _process(engine, delivery, looks)
     return len(due)
 
 
-def _process(engine: Engine, delivery: Delivery, looked_at: set[tuple[str, str]]) -> None:
-    """``looked_at``: (project, item) of what was read since this delivery was received."""
+def _process(engine: Engine, delivery: Delivery, looks: _Looks) -> None:
     try:
-        seen = _follow(engine, delivery, looked_at)
+        seen = _follow(engine, delivery, looks)
     except Exception as error:  # a unit of a sweep: whatever is wrong with it, the next one has its turn
         if not isinstance(error, OrchestratorError):
             _log.exception("delivery %s of %s could not be processed", delivery.id, delivery.source)
@@ -62,7 +83,7 @@ def _process(engine: Engine, delivery: Delivery, looked_at: set[tuple[str, str]]
         inbox.processed(connection, delivery.id, seen)
 
 
-def _follow(engine: Engine, delivery: Delivery, looked_at: set[tuple[str, str]]) -> str | None:
+def _follow(engine: Engine, delivery: Delivery, looks: _Looks) -> str | None:
     """Look at what it hints at in every project that has its sender; the work item, where it is about one."""
     seen: list[str] = []
     for project in engine.project_keys():
@@ -70,7 +91,7 @@ def _follow(engine: Engine, delivery: Delivery, looked_at: set[tuple[str, str]])
         for adapter in _senders(ports, delivery.source):
             hint = adapter.hint(delivery.event, delivery.body) if isinstance(adapter, ReadsDeliveries) else _EVERYTHING
             if hint is not None:
-                seen += _look(engine, ports, hint, delivery, looked_at)
+                seen += _look(engine, ports, hint, delivery, looks)
     return seen[0] if len(set(seen)) == 1 else None
 
 
@@ -81,33 +102,49 @@ def _senders(ports: ProjectPorts, source: str) -> Iterator[Tracker | Forge]:
         yield ports.forge
 
 
-def _look(
-    engine: Engine, ports: ProjectPorts, hint: Hint, delivery: Delivery, looked_at: set[tuple[str, str]]
-) -> Sequence[str]:
-    """Keys of the work items that were looked at."""
+def _look(engine: Engine, ports: ProjectPorts, hint: Hint, delivery: Delivery, looks: _Looks) -> Sequence[str]:
+    """Keys of the work items that the hint led to."""
     project = ports.config.key
     if hint.note:
         _log.info("delivery %s of %s: %s", delivery.id, delivery.source, hint.note)
     if hint.everything:
-        for item in intake.changed_since(ports.tracker, delivery.received_at - _LOOK_BACK):
-            intake.look_at(engine, project, item)
+        _once(looks, project, _EVERYTHING, lambda: _look_at_all(engine, ports, looks.since))
     for key in hint.items:
-        if (project, key) not in looked_at:
-            intake.look_at_item(engine, project, key)
-            looked_at.add((project, key))
-    touched = _tasks(engine, project, hint)
-    for task in touched:
+        _once(looks, project, key, lambda key=key: intake.look_at_item(engine, project, key))  # type: ignore[misc]  # mypy cannot infer a lambda's default
+    named = _tasks(engine, project, hint)
+    for task in named:
         _touch(engine, task, delivery)
-    return [*hint.items, *(task.work_item for task in touched)]
+    return [*hint.items, *(task.work_item for task in named)]
+
+
+def _once(looks: _Looks, project: str, what: Hint | str, look: Callable[[], object]) -> None:
+    if not looks.first(project, what):
+        return
+    try:
+        look()
+    except BaseException:
+        looks.forget(project, what)
+        raise
+
+
+def _look_at_all(engine: Engine, ports: ProjectPorts, since: datetime) -> None:
+    """Nobody can say what changed: all that the tracker saw change, and all live tasks."""
+    project = ports.config.key
+    for item in intake.changed_since(ports.tracker, since - _LOOK_BACK):
+        intake.look_at(engine, project, item)
+    with engine.store.transaction() as connection:
+        live = [one for one in tasks.live(connection) if one.project == project]
+    for task in live:
+        with engine.store.transaction() as connection:
+            tasks.touch_facts(connection, task.id)
+        engine.nudges.drive(task.id, task.work_item, Actor.MONITOR)
 
 
 def _tasks(engine: Engine, project: str, hint: Hint) -> Sequence[TaskRef]:
     """Live tasks that may rest on what the hint is about at a forge."""
+    if not (hint.branches or hint.pull_requests or hint.heads):
+        return []
     with engine.store.transaction() as connection:
-        if hint.everything:
-            return [one for one in tasks.live(connection) if one.project == project]
-        if not (hint.branches or hint.pull_requests or hint.heads):
-            return []
         return tasks.live_with(
             connection, project, branches=hint.branches, pull_requests=hint.pull_requests, heads=hint.heads
         )

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
-from orchestrator.domain.decide import Advance, Cancel, Decision, Finish, Launch, Park, RollBack, Wait, decide
+from orchestrator.domain.decide import Advance, Cancel, Decision, Finish, Launch, Park, PutBack, RollBack, Wait, decide
 from orchestrator.domain.errors import ConfigurationError, LostRaceError, OrchestratorError
 from orchestrator.domain.ownership import Busy
 from orchestrator.domain.stages import Actor
 from orchestrator.domain.views import TaskView
-from orchestrator.engine import advance, agents, back, cancel, effects
+from orchestrator.engine import advance, agents, back, cancel, card_moves, effects
 from orchestrator.engine.advance import Step
 from orchestrator.engine.context import Engine
 from orchestrator.engine.effects import Scene
@@ -159,6 +159,8 @@ def _dispatch(region: Region, view: TaskView, decision: Decision) -> Step:
             return back.roll_back(region, view, decision)
         case Park():
             return back.park(region, view, decision)
+        case PutBack(move):
+            return card_moves.put_back(region, view, move)
         case Cancel():
             return cancel.cancel(region, view)
         case Wait() | Finish():

@@ -15,7 +15,7 @@ from orchestrator.engine import operator
 from orchestrator.engine.context import Engine
 from orchestrator.failpoints import hit
 from orchestrator.ports import ProjectPorts, Tracker, TrackerState, WorkItem, WritableTracker
-from orchestrator.store import tasks
+from orchestrator.store import card_moves, tasks
 from orchestrator.store.tasks import NewTask, TaskRef
 
 _log = logging.getLogger(__name__)
@@ -109,8 +109,8 @@ def _follow(engine: Engine, live: TaskRef, item: WorkItem) -> bool:
     changed = _update(engine, live, item)
     if item.state is TrackerState.STOP:
         changed = _stop(engine, live, f"tracker: {item.key} was moved to STOP") or changed
-    if item.state is TrackerState.TO_ANALYSE and live.stage is Stage.ANALYSIS:
-        changed = _relaunch(engine, live) or changed
+    again = item.state is TrackerState.TO_ANALYSE and live.stage is Stage.ANALYSIS and _relaunch(engine, live)
+    changed = _note_move(engine, live, item.state, relaunched=again) or again or changed
     if changed:
         engine.nudges.drive(live.id, live.work_item, Actor.MONITOR)
     return changed
@@ -151,6 +151,14 @@ def _stop(engine: Engine, task: TaskRef, why: str) -> bool:
     if done:
         engine.nudges.drive(task.id, task.work_item, Actor.MONITOR)
     return done
+
+
+def _note_move(engine: Engine, task: TaskRef, seen: TrackerState, *, relaunched: bool) -> bool:
+    """STOP is a wish in every stage; any other place than where we put the card is answered under the lease."""
+    if seen is TrackerState.STOP:
+        return False
+    with engine.store.transaction(_TRACKER) as connection:
+        return card_moves.note_if_moved(connection, task.id, seen, relaunched=relaunched)
 
 
 def _relaunch(engine: Engine, task: TaskRef) -> bool:

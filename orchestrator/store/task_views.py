@@ -20,7 +20,7 @@ from orchestrator.domain.views import (
     StopRequest,
     TaskView,
 )
-from orchestrator.store import gate_results, ledger, provider_pauses, spending, stage_commits, switches
+from orchestrator.store import card_moves, gate_results, ledger, provider_pauses, spending, stage_commits, switches
 
 
 def read(connection: Connection, task_id: int, policy: Policy, *, stop_enabled: bool = True) -> TaskView | None:
@@ -70,6 +70,7 @@ def read(connection: Connection, task_id: int, policy: Policy, *, stop_enabled: 
         policy=policy,
         spending=spending.of_task(connection, task_id, row.project),
         provider=provider_pauses.find(connection, policy.runtimes.get(Stage(row.stage))),
+        card_move=card_moves.unanswered(connection, task_id),
     )
 
 
