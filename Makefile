@@ -5,6 +5,7 @@
 #   make soak   minutes-long runs: kill -9 of every kind of process while the demo's story is told
 #   make chaos  the real fleet under a seeded adversary; then the judge     (MINUTES=3 SEED=1)
 #   make schedules  actors over a real Postgres, one step at a time, in thousands of orders   (COUNT=5000 SEED=1)
+#   make mutants  one protection after the other is taken out; which test goes red?   (ARGS="--only lease-by-age")
 #   make lint   style, types, layers and the project's own rules
 #   make bench  the figures that documents quote
 
@@ -21,7 +22,7 @@ COUNT ?= 5000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test soak chaos schedules lint format bench clean
+.PHONY: help demo up test soak chaos schedules mutants lint format bench clean
 .SILENT:
 
 help:
@@ -51,6 +52,9 @@ chaos: $(VENV)/.ready-to-develop
 
 schedules: $(VENV)/.ready-to-develop
 	$(BIN)/python -m tests.schedules --count $(COUNT) --seed $(SEED) $(ARGS)
+
+mutants: $(VENV)/.ready-to-develop
+	$(BIN)/python -m tools.mutants $(ARGS)
 
 lint: $(VENV)/.ready-to-develop
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/lint.sh

@@ -11,12 +11,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from orchestrator.domain.configuration import AgentSpec, DeploySpec, ProjectConfig, RepositoryConfig
 from orchestrator.domain.deploy_repair import CommandState
+from orchestrator.domain.forge_facts import Checked as Checked
+from orchestrator.domain.forge_facts import CommitStatus as CommitStatus
+from orchestrator.domain.forge_facts import PullRequest as PullRequest
+from orchestrator.domain.forge_facts import PullRequestState as PullRequestState
+from orchestrator.domain.forge_facts import StatusState as StatusState
 from orchestrator.domain.hints import Hint as Hint
 from orchestrator.domain.ownership import ChildGroup, Liveness, Owner, Probe
 from orchestrator.domain.run_reports import RunReport
@@ -102,40 +106,6 @@ class ReadsDeliveries(Protocol):
 # --- forge -----------------------------------------------------------------------------------------------
 
 
-class PullRequestState(StrEnum):
-    OPEN = "open"
-    MERGED = "merged"
-    CLOSED = "closed"
-
-
-@dataclass(frozen=True, slots=True)
-class PullRequest:
-    """A current read of a pull request. ``head_sha`` is the tip of its branch now (None: branch is gone)."""
-
-    number: int
-    state: PullRequestState
-    head_branch: str
-    base_branch: str
-    head_sha: str | None
-    merge_sha: str | None
-    title: str
-    body: str
-    url: str
-
-
-class StatusState(StrEnum):
-    PENDING = "pending"
-    SUCCESS = "success"
-    FAILURE = "failure"
-
-
-@dataclass(frozen=True, slots=True)
-class CommitStatus:
-    context: str
-    state: StatusState
-    description: str
-
-
 class Forge(Protocol):
     """Branches, pull requests and statuses of one repository. All reads are current."""
 
@@ -171,21 +141,6 @@ class Forge(Protocol):
         """The newest status of each context, over all pages."""
 
     def set_status(self, sha: str, context: str, state: StatusState, description: str) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """One thing that was looked at where a project is connected: what was tried, what came of it, and the mend.
-
-    ``mild``: it works as it is, and is worth a look.
-    """
-
-    part: str
-    tried: str
-    got: str
-    good: bool = True
-    mend: str = ""
-    mild: bool = False
 
 
 class TrackerSetup(Protocol):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--chaos", is_flag=True, help="kill -9 workers at the worst moments while it runs.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Order of the blows of --chaos.")
 @click.option("--tracker", type=click.Choice(["local", "plane"]), default="local", help="Where the items live.")
+@click.option("--forge", type=click.Choice(["local", "gitea"]), default="local", help="Where the repository lives.")
 @click.option("--json", "as_json", is_flag=True, help="Answer as JSON on stdout.")
 def demo(
     data_dir: Path | None,
@@ -36,6 +37,7 @@ def demo(
     chaos: bool,
     seed: int,
     tracker: str,
+    forge: str,
     as_json: bool,
 ) -> None:
     """A sample project goes to production while you watch: scripted agents, real git, real services, counted effects.
@@ -60,7 +62,7 @@ def demo(
             _wait_for_interrupt()
 
     with _interruptible(), _directory(data_dir) as folder, Progress() as progress:
-        options = Options(folder, port, seed if chaos else None, tracker)
+        options = Options(folder, port, seed if chaos else None, tracker, forge)
         result = tell_story(options, progress, lambda url: _open(url, progress, silent=no_browser or as_json), at_end)
     if as_json:
         click.echo(json.dumps(as_data(result), indent=2))

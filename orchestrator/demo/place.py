@@ -147,16 +147,16 @@ def demo_settings(place: Place, more: Mapping[str, str] | None = None) -> Settin
     )
 
 
-def write_operator_config(place: Place, more: Sequence[str] = ()) -> None:
-    """``orchestrator.yml``: one project, the scripted agent in each stage; ``more`` are its further lines. JSON words
-    are YAML words."""
+def write_operator_config(place: Place, more: Sequence[str] = (), *, repository: str = "") -> None:
+    """``orchestrator.yml``: one project, the scripted agent in each stage; ``more`` are its further lines. The
+    repository is reached at ``repository``, by default at its path. JSON words are YAML words."""
     agents = "\n".join(f"      {stage}: {json.dumps(_agent(place, stage))}" for stage in AGENT_STAGES)
     lines = "".join(f"    {line}\n" for line in more)
     place.config.write_text(
         f"""\
 projects:
   - key: {PROJECT}
-    repository: {json.dumps(str(place.repository))}
+    repository: {json.dumps(repository or str(place.repository))}
     concurrency: {CONCURRENCY}
     on_deploy_failure: fix-forward
     limits: {{runs_per_project: 8}}

@@ -12,6 +12,7 @@ from typing import Final
 from orchestrator.adapters.celery_nudges import CeleryNudges, producer
 from orchestrator.bootstrap import build_engine
 from orchestrator.demo.chaos import Chaos
+from orchestrator.demo.forges import DemoForge, demo_forge
 from orchestrator.demo.leftovers import end_leftovers
 from orchestrator.demo.outside import Outside, look
 from orchestrator.demo.place import Place, demo_settings, make_place, write_operator_config
@@ -40,12 +41,14 @@ _OVER: Final = frozenset({ItemState.DONE, ItemState.CANCELLED})
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How the demo is run. ``seed`` None: no chaos. ``tracker``: where its items live."""
+    """How the demo is run. ``seed`` None: no chaos. ``tracker`` and ``forge``: where its items and its
+    repository live."""
 
     data_dir: Path
     port: int | None = None
     seed: int | None = None
     tracker: str = "local"
+    forge: str = "local"
 
 
 @dataclass(slots=True)
@@ -57,6 +60,7 @@ class Show:
     fleet: Fleet
     progress: Progress
     tracker: DemoTracker
+    forge: DemoForge
     chaos: Chaos | None
     keys: dict[str, str] = field(default_factory=dict)
     stopped: bool = False
@@ -71,16 +75,21 @@ def tell_story(
     """
     place = make_place(options.data_dir, options.port)
     try:
-        with demo_tracker(options.tracker) as tracker:
-            write_operator_config(place, tracker.project_lines())
-            make_project(place)
-            settings = demo_settings(place, tracker.environment())
+        make_project(place)
+        with (
+            demo_tracker(options.tracker) as tracker,
+            demo_forge(options.forge, place, options.seed) as forge,
+        ):
+            lines = (*tracker.project_lines(), *forge.project_lines())
+            write_operator_config(place, lines, repository=forge.repository())
+            settings = demo_settings(place, {**tracker.environment(), **forge.environment()})
             with _fleet(settings, progress) as fleet, _engine(settings) as engine:
                 url = f"http://{settings.host}:{settings.port}"
                 tracker.opened(engine, url)
+                forge.opened(url)
                 when_ready(f"{url}/")
                 chaos = None if options.seed is None else Chaos(engine, fleet, options.seed)
-                result = _tell(Show(place, engine, fleet, progress, tracker, chaos))
+                result = _tell(Show(place, engine, fleet, progress, tracker, forge, chaos))
                 at_end(result)
     finally:
         left = end_leftovers(place)
@@ -179,7 +188,7 @@ def _count(show: Show, seconds: float) -> Result:
     result = judge(ended(show.keys, pages, history), pages, _outside(show, pages), kills, seconds)
     breaches, notes = _audit(show.engine)
     unspent = () if show.chaos is None else tuple(f"no {one.moment} came to strike at" for one in show.chaos.unspent)
-    return replace(result, problems=result.problems + breaches, notes=notes + unspent)
+    return replace(result, problems=result.problems + breaches, notes=(*notes, *unspent, *show.forge.notes()))
 
 
 def _outside(show: Show, pages: Sequence[ItemPage]) -> Outside:

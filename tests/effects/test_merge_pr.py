@@ -316,6 +316,20 @@ def test_a_merge_that_lands_during_the_withdrawal_is_returned(world: World, reco
     assert world.withdraw()[MERGE].result == {"merge_sha": candidate.commit_sha}
 
 
+def test_a_withdrawn_merge_does_not_land_when_its_pull_request_is_opened_again(world: World) -> None:
+    """The late request still names the head that was judged: only a branch that never stands there again stops it."""
+    candidate, before = world.candidate(), base(world)
+    world.wire.will("merge_pull_request", Fault.LATE)
+    failpoints.arm("effect.merge_pr.answered=raise")
+    with pytest.raises(FailpointError):
+        world.run(MERGE, edge=world.forward, candidate=candidate)
+    world.withdraw()
+    world.forge.reopened_by_a_person(1)
+    world.wire.deliver()
+    assert (base(world), state(world)) == (before, PullRequestState.OPEN)
+    assert world.status(MERGE) is EffectStatus.REVOKED
+
+
 def test_closing_the_pull_request_is_no_withdrawal_because_it_can_be_opened_again(world: World) -> None:
     claim(world)
     world.forge.closed_by_a_person(1)

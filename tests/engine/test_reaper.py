@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from orchestrator.domain.ownership import ChildGroup, HeldMergeLane
+from orchestrator.domain.ownership import ChildGroup, Committed, HeldMergeLane
 from orchestrator.domain.stages import Stage
+from orchestrator.domain.views import JobStatus, Outcome
 from orchestrator.engine import intake, reaper
 from orchestrator.ports import Notification
 from orchestrator.store import jobs, leases
 from tests.engine.owners import acquire, dead, owner_of, running_job
 from tests.engine.real_engine import World, make_world
 from tests.engine.staged import staged
-from tests.processes import Children, is_running
+from tests.processes import Children, is_running, until
+
+WAITING = """SELECT count(*) FROM pg_stat_activity
+  WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+"""How many statements wait for a row of another transaction."""
 
 
 @pytest.fixture
@@ -54,6 +60,25 @@ def test_a_run_that_is_seen_dead_twice_in_a_row_is_lost_and_not_counted(world: W
     event = world.rows("SELECT detail FROM events WHERE kind = 'job.reaped'")[0][0]
     assert event["tier"] == 1 and "no exit record" in event["evidence"]
     assert world.rows("SELECT value FROM counters WHERE name = 'reaps_total' AND label = '1'")[0][0] == 1
+
+
+def test_a_reaper_that_loses_the_flip_records_nothing_and_nudges_nobody(world: World) -> None:
+    """Two reapers judged the same dead run; the other one's flip is done and not yet committed."""
+    job, found = running_job(world, dead(world), dead(world)), []
+    world.change("UPDATE jobs SET dead_ticks = 1")
+    with world.engine.store.transaction() as connection:
+        assert isinstance(
+            jobs.flip(connection, job, JobStatus.LOST, Outcome.LOST, "the other", counted=False), Committed
+        )
+        loser = threading.Thread(target=lambda: found.append(reap(world)))
+        loser.start()
+        until(lambda: world.rows(WAITING)[0][0], timeout_s=60)
+    loser.join(60)
+    assert len(found) == 1, "the second sweep did not end"
+    assert world.rows("SELECT detail FROM jobs") == [("the other",)]
+    assert nudged(world) == []
+    assert world.rows("SELECT 1 FROM events WHERE kind = 'job.reaped'") == []
+    assert world.rows("SELECT 1 FROM counters WHERE name = 'reaps_total'") == []
 
 
 def test_a_live_shim_is_left_alone_and_its_count_begins_anew(world: World, children: Children) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.domain.ownership import LostRace
 from orchestrator.domain.stages import Actor, Stage
 from orchestrator.engine import intake, operator, stopping
 from orchestrator.engine.drive import DrivenKind, drive
 from orchestrator.ports import PullRequestState, TrackerState
-from orchestrator.store import jobs
+from orchestrator.store import deployments, jobs
 from tests.engine.owners import owner_of, running_job
 from tests.engine.real_engine import World, make_world
 from tests.engine.staged import Drives, Staged, reached, said, staged
@@ -115,6 +116,20 @@ def test_a_stop_after_a_claim_of_a_dead_owner_makes_the_merge_impossible(
     cancelled(world, task.work_item)
     assert [row[0] for row in world.rows("SELECT status FROM effects WHERE kind = 'merge_pr'")] == ["revoked"]
     assert merges(world) == 0
+
+
+def test_a_stop_takes_back_a_deploy_that_no_deployer_has_won(world: World, tmp_path: Path) -> None:
+    """Its row was asked for and the request is confirmed; whichever deployer comes for it later finds it revoked."""
+    task = staged(world, tmp_path, Stage.DEPLOY)
+    with world.engine.store.transaction() as connection:
+        asked = deployments.request(
+            connection, task_id=task.task_id, visit=6, project="DEMO", environment="production", sha=task.head
+        )
+    operator.stop(world.engine, task.work_item, "ann")
+    cancelled(world, task.work_item)
+    assert world.rows("SELECT status FROM deployments") == [("revoked",)]
+    with world.engine.store.transaction() as connection:
+        assert isinstance(deployments.win_running(connection, asked.id, world.engine.owner()), LostRace)
 
 
 def test_after_a_stop_the_item_may_begin_anew_as_another_task(world: World, tmp_path: Path) -> None:

@@ -51,6 +51,17 @@ def test_a_stopped_owner_is_alive(heart: Heart, children: Children) -> None:
     assert isinstance(heart.acquire(task), Busy)
 
 
+def test_a_live_owner_keeps_its_lease_however_long_it_takes(heart: Heart, children: Children) -> None:
+    """A re-test of 15 minutes is no reason to let a second owner in."""
+    task, child = heart.task(), children.start()
+    held = heart.held(task, heart.owner_of(child.pid))
+    heart.run("UPDATE transition_lease SET acquired_at = now() - interval '30 days'")
+    assert isinstance(heart.acquire(task), Busy)
+    with heart.store.transaction() as connection:
+        assert leases.recover_on_startup(connection, heart.host) == []
+        assert leases.holds(connection, held)
+
+
 def test_the_lease_of_a_killed_owner_is_taken_over_with_a_higher_epoch(heart: Heart, children: Children) -> None:
     task, child = heart.task(), children.start()
     first = heart.held(task, heart.owner_of(child.pid))

@@ -71,6 +71,17 @@ def test_a_decision_of_an_earlier_visit_does_not_commit_in_a_later_one(heart: He
     assert heart.stage(task) == "review"
 
 
+def test_an_owner_that_slept_through_another_visit_commits_nothing(heart: Heart) -> None:
+    """Stage and wish are the same again; visit and epoch are not, and either of them is enough."""
+    task = heart.task(REVIEW)
+    sleeper = heart.held(task)
+    heart.force(task)
+    heart.commit(heart.held(task), REVIEW, 0, DEVELOPMENT)
+    heart.commit(heart.held(task), DEVELOPMENT, 1, REVIEW)
+    assert isinstance(heart.commit(sleeper, REVIEW, 0, TESTING), LostRace)
+    assert heart.stage(task) == "review"
+
+
 def test_an_owner_whose_lease_was_taken_away_commits_nothing(heart: Heart) -> None:
     task = heart.task(REVIEW)
     zombie = heart.held(task)

@@ -61,7 +61,6 @@ VENDOR_PLACES: Final = {
     "orchestrator/cli/doctor.py": "checks each vendor's token and says the mend",
     "orchestrator/demo/": "stands in for each vendor's server, and says for which",
     "web/webhooks.py": "names of routes",
-    "orchestrator/demo/doubles/": "stand-ins for their servers",
 }
 
 VENDOR_WORDS_AS_ACTORS: Final = {
