@@ -6,6 +6,7 @@
 #   make chaos  the real fleet under a seeded adversary; then the judge     (MINUTES=3 SEED=1)
 #   make schedules  actors over a real Postgres, one step at a time, in thousands of orders   (COUNT=5000 SEED=1)
 #   make mutants  one protection after the other is taken out; which test goes red?   (ARGS="--only lease-by-age")
+#   make model  the ownership protocol, explored by Spin                   (MODE=ci, quick or full)
 #   make lint   style, types, layers and the project's own rules
 #   make bench  the figures that documents quote
 
@@ -13,6 +14,7 @@ SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+MODE ?= quick
 # Two workers fit two cores; the tests wait for processes more than they compute.
 TEST_WORKERS ?= 2
 MINUTES ?= 3
@@ -22,7 +24,7 @@ COUNT ?= 5000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test soak chaos schedules mutants lint format bench clean
+.PHONY: help demo up test soak chaos schedules mutants model lint format bench clean
 .SILENT:
 
 help:
@@ -55,6 +57,10 @@ schedules: $(VENV)/.ready-to-develop
 
 mutants: $(VENV)/.ready-to-develop
 	$(BIN)/python -m tools.mutants $(ARGS)
+
+# Needs spin and gcc of the operating system, and no virtual environment: says so, and installs nothing.
+model:
+	bash docs/model/check.sh $(MODE)
 
 lint: $(VENV)/.ready-to-develop
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/lint.sh
