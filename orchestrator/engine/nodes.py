@@ -11,7 +11,7 @@ from orchestrator.domain.ownership import Committed, Lease, LostRace, Owner
 from orchestrator.domain.stages import Actor
 from orchestrator.domain.views import JobStatus
 from orchestrator.engine.context import Engine
-from orchestrator.store import counters, jobs, leases, nodes
+from orchestrator.store import counters, jobs, lease_history, leases, nodes
 from orchestrator.store.nodes import NameTaken
 
 _log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def _come_back(engine: Engine, *, known: bool) -> str:
 
 def fence(engine: Engine) -> list[str]:
     """End every agent and every edge of this node and see them dead; what could not be ended."""
-    left = [*_end_runs(engine), *_end_edges(engine)]
+    left = [*_end_runs(engine), *_end_edges(engine), *_end_overtaken(engine)]
     _log.warning("this node is fenced: %s", "all it ran is dead" if not left else "; ".join(left))
     return left
 
@@ -77,6 +77,21 @@ def _end_edges(engine: Engine) -> list[str]:
     with engine.store.transaction() as connection:
         held = leases.held_leases(connection)
     return [what for lease in held if _is_here(engine, lease.owner) for what in _end_edge(engine, lease)]
+
+
+def _end_overtaken(engine: Engine) -> list[str]:
+    """An owner whose lease was taken over while this node was lost holds nothing any more, and works all the same."""
+    with engine.store.transaction() as connection:
+        found = lease_history.overtaken_on(connection, engine.host)
+    left = []
+    for one in found:
+        if one.owner == engine.owner():
+            continue
+        if not engine.host.kill(one.owner, _KILL_S):
+            left.append(f"edge {one.edge} of task {one.task_id} ({one.owner}), which was taken over")
+        elif one.child is not None and not engine.host.kill_group(one.child.pgid, _KILL_S, one.child.start_ticks):
+            left.append(f"the command of task {one.task_id} (group {one.child.pgid}), which was taken over")
+    return left
 
 
 def _is_here(engine: Engine, owner: Owner | None) -> bool:

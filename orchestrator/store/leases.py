@@ -80,7 +80,14 @@ def lock_task(connection: Connection, task_id: int) -> Row[tuple[object, ...]]:
 def lock_if_epoch_holds(connection: Connection, held: HeldLease) -> Row[tuple[object, ...]] | None:
     """Lock the task's row; None when the epoch is no longer ours (the lease was taken away)."""
     task = lock_task(connection, held.task_id)
+    mark_unenforced(connection, held)
     return task if not held.enforced or task.lease_epoch == held.epoch else None
+
+
+def mark_unenforced(connection: Connection, held: HeldLease) -> None:
+    """Let history say that what this transaction writes was not guarded by a lease (see ``store.triggers``)."""
+    if not held.enforced:
+        connection.execute(text("SELECT set_config('orch.lease', 'off', true)"))
 
 
 def _write(connection: Connection, task_id: int, entry: Entry, epoch: int) -> None:

@@ -410,11 +410,12 @@ def _deployments(connection: Connection, task_id: int) -> tuple[DeploymentRow, .
 
 
 def item_events(connection: Connection, work_item: str, after_id: int = 0, limit: int = 500) -> list[EventRow]:
-    """History of all tasks of a work item, oldest first, from behind ``after_id``."""
+    """History of all tasks of a work item, oldest first, from behind ``after_id``; without the ends of leases, which
+    come with every look at a task and tell only the audit something."""
     rows = connection.execute(
         text(
             """SELECT id, kind, actor, stage_seq, epoch, detail, at FROM events
-            WHERE work_item = :w AND id > :a ORDER BY id LIMIT :n"""
+            WHERE work_item = :w AND id > :a AND kind <> 'lease.ended' ORDER BY id LIMIT :n"""
         ),
         {"w": work_item, "a": after_id, "n": limit},
     )

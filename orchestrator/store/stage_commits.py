@@ -46,6 +46,7 @@ def commit_stage_cas(connection: Connection, held: HeldLease, step: StageCommit)
     """Move the task, or say which fence it lost against; then nothing else happens and the loser leaves."""
     hit("stage.before_commit")
     task = leases.lock_task(connection, held.task_id)
+    leases.mark_unenforced(connection, held)
     if step.serial_limit is not None and _is_full(connection, task.project, step.serial_limit):
         return LostRace("the project's serial gate is full")
     won = connection.execute(text(_guarded(held)), _values(held, step)).rowcount

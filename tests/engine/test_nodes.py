@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.adapters.host import LinuxHost
 from orchestrator.domain.ownership import ChildGroup, HeldLease, Owner
 from orchestrator.engine import intake, nodes
 from orchestrator.store import leases
@@ -67,6 +68,22 @@ def test_a_node_that_was_declared_lost_ends_its_edges_and_commands_before_it_com
     with world.engine.store.transaction() as connection:
         assert not leases.holds(connection, held)
     assert incarnation(world) == 2
+
+
+def test_a_node_that_was_declared_lost_ends_also_what_others_took_over_meanwhile(
+    world: World, children: Children
+) -> None:
+    nodes.beat(world.engine)
+    edge, command = children.start(), children.start()
+    held = held_by(world, owner_of(world, edge.pid))
+    with world.engine.store.transaction() as connection:
+        leases.set_child(connection, held, ChildGroup(command.pid, owner_of(world, command.pid).start_ticks))
+    world.change("UPDATE nodes SET lost_at = now()")
+    far = leases.Entry("testing", "monitor", Owner("far", "its-boot", 1, 1, 1))
+    with world.engine.store.transaction("monitor") as connection:
+        assert isinstance(leases.acquire(connection, held.task_id, far, LinuxHost("far")), HeldLease)
+    assert nodes.beat(world.engine) == "node registered"
+    assert not is_running(edge.pid) and not is_running(command.pid)
 
 
 def test_a_node_that_was_declared_lost_ends_its_agents_before_it_comes_back(world: World) -> None:

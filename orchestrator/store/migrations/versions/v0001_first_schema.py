@@ -422,6 +422,10 @@ STATEMENTS: Final = (
     $$ SELECT coalesce(nullif(current_setting('orch.actor', true), ''), session_user::text) $$
     """,
     """
+    CREATE OR REPLACE FUNCTION orch_lease_mark() RETURNS jsonb LANGUAGE sql STABLE AS
+    $$ SELECT CASE WHEN current_setting('orch.lease', true) = 'off' THEN '{"lease": "off"}'::jsonb ELSE '{}' END $$
+    """,
+    """
     CREATE OR REPLACE FUNCTION refuse_illegal_stage_step() RETURNS trigger LANGUAGE plpgsql AS $$
     BEGIN
       IF NEW.stage = OLD.stage THEN
@@ -450,9 +454,12 @@ STATEMENTS: Final = (
       IF TG_OP = 'INSERT' THEN
         kind := 'task.created'; detail := jsonb_build_object('to', NEW.stage);
       ELSIF NEW.stage <> OLD.stage THEN
-        kind := 'stage.committed'; detail := jsonb_build_object('from', OLD.stage, 'to', NEW.stage);
+        kind := 'stage.committed';
+        detail := jsonb_build_object('from', OLD.stage, 'to', NEW.stage) || orch_lease_mark();
       ELSIF NEW.stop_requested_at IS DISTINCT FROM OLD.stop_requested_at THEN
         kind := 'stop.requested'; detail := jsonb_build_object('by', NEW.stop_requested_by);
+      ELSIF NEW.stop_acknowledged_at IS DISTINCT FROM OLD.stop_acknowledged_at THEN
+        kind := 'stop.acknowledged';
       ELSIF NEW.parked_at IS DISTINCT FROM OLD.parked_at THEN
         kind := CASE WHEN NEW.parked_at IS NULL THEN 'task.unparked' ELSE 'task.parked' END;
         detail := jsonb_build_object('reason', coalesce(NEW.parked_reason, OLD.parked_reason));
@@ -468,19 +475,42 @@ STATEMENTS: Final = (
     """,
     """
     CREATE OR REPLACE FUNCTION record_status_history() RETURNS trigger LANGUAGE plpgsql AS $$
-    DECLARE detail jsonb; was text := NULL;
+    DECLARE detail jsonb; was text := NULL; what text := NEW.status;
     BEGIN
       IF TG_OP = 'UPDATE' THEN
-        IF NEW.status = OLD.status THEN RETURN NULL; END IF;
         was := OLD.status;
+        IF NEW.status = OLD.status THEN
+          IF to_jsonb(NEW)->'adoptions' IS NOT DISTINCT FROM to_jsonb(OLD)->'adoptions' THEN RETURN NULL; END IF;
+          what := 'adopted';
+        END IF;
       END IF;
       detail := jsonb_strip_nulls(jsonb_build_object('id', NEW.id, 'from', was, 'to', NEW.status))
                 || (to_jsonb(NEW) - ARRAY(SELECT jsonb_object_keys(to_jsonb(NEW))
-                    EXCEPT SELECT unnest(ARRAY['kind', 'target', 'environment', 'sha', 'stage', 'outcome', 'round'])));
+                    EXCEPT SELECT unnest(ARRAY['kind', 'target', 'environment', 'sha', 'stage', 'outcome', 'round',
+                                                       'epoch'])))
+                || orch_lease_mark();
       INSERT INTO events (task_id, work_item, kind, actor, stage_seq, epoch, detail)
-      SELECT NEW.task_id, t.work_item, TG_ARGV[0] || '.' || NEW.status, orch_actor(), t.stage_seq,
+      SELECT NEW.task_id, t.work_item, TG_ARGV[0] || '.' || what, orch_actor(), t.stage_seq,
              t.lease_epoch, detail
         FROM tasks t WHERE t.id = NEW.task_id;
+      RETURN NULL;
+    END $$
+    """,
+    """
+    CREATE OR REPLACE FUNCTION record_lease_history() RETURNS trigger LANGUAGE plpgsql AS $$
+    DECLARE how text;
+    BEGIN
+      IF OLD.released_at IS NOT NULL OR (NEW.released_at IS NULL AND NEW.epoch = OLD.epoch) THEN RETURN NULL; END IF;
+      how := CASE WHEN NEW.released_at IS NULL THEN 'taken' WHEN NEW.epoch = OLD.epoch THEN 'released'
+                  ELSE 'forced' END;
+      INSERT INTO events (task_id, work_item, kind, actor, stage_seq, epoch, detail)
+      SELECT OLD.task_id, t.work_item, 'lease.ended', orch_actor(), t.stage_seq, OLD.epoch,
+             jsonb_build_object('how', how, 'edge', OLD.edge, 'actor', OLD.actor, 'acquired_at', OLD.acquired_at,
+               'owner', jsonb_build_object('node', OLD.owner_node, 'boot_id', OLD.owner_boot_id,
+                 'pid_ns', OLD.owner_pid_ns, 'pid', OLD.owner_pid, 'start_ticks', OLD.owner_start_ticks))
+             || CASE WHEN OLD.child_pgid IS NULL THEN '{}' ELSE jsonb_build_object('child',
+                  jsonb_build_object('pgid', OLD.child_pgid, 'start_ticks', OLD.child_start_ticks)) END
+        FROM tasks t WHERE t.id = OLD.task_id;
       RETURN NULL;
     END $$
     """,
@@ -499,6 +529,7 @@ STATEMENTS: Final = (
     """CREATE TRIGGER every_job_change_leaves_a_trace AFTER INSERT OR UPDATE ON jobs FOR EACH ROW EXECUTE FUNCTION record_status_history('job')""",
     """CREATE TRIGGER every_effect_change_leaves_a_trace AFTER INSERT OR UPDATE ON effects FOR EACH ROW EXECUTE FUNCTION record_status_history('effect')""",
     """CREATE TRIGGER every_deployment_change_leaves_a_trace AFTER INSERT OR UPDATE ON deployments FOR EACH ROW EXECUTE FUNCTION record_status_history('deployment')""",
+    """CREATE TRIGGER every_lease_leaves_a_trace AFTER UPDATE ON transition_lease FOR EACH ROW EXECUTE FUNCTION record_lease_history()""",
     """CREATE TRIGGER a_coverage_baseline_never_falls BEFORE UPDATE ON coverage_baselines FOR EACH ROW EXECUTE FUNCTION refuse_falling_coverage()""",
     """INSERT INTO stage_edges (source, target) VALUES
     ('analysis', 'architecture'),
