@@ -60,9 +60,9 @@ def hide(*secrets: str) -> None:
     global _pattern  # noqa: PLW0603  # one process, one set of secrets
     with _changing:
         _secrets.update(secret for secret in secrets if len(secret) >= SHORTEST_MASKED)
-        spellings = {spelling for secret in _secrets for spelling in _spellings(secret)}
+        spelled = {spelling for secret in _secrets for spelling in spellings(secret)}
         # Longest first: a secret that contains another one must not leave its rest behind.
-        ordered = sorted(spellings, key=len, reverse=True)
+        ordered = sorted(spelled, key=len, reverse=True)
         _pattern = re.compile("|".join(map(re.escape, ordered))) if ordered else None
 
 
@@ -82,8 +82,8 @@ def about(*, work_item: str | None = None, task_id: int | None = None, actor: st
         _context.reset(token)
 
 
-def _spellings(secret: str) -> tuple[str, ...]:
-    """As it is, by ``%r``, in a URL; and each of them inside a JSON text."""
+def spellings(secret: str) -> tuple[str, ...]:
+    """How a secret may be written: as it is, by ``%r``, in a URL; and each of them inside a JSON text."""
     bare = (secret, repr(secret)[1:-1], quote(secret, safe=""))
     quoted = (json.dumps(one, ensure_ascii=ascii_only)[1:-1] for one in bare for ascii_only in (True, False))
     return (*bare, *quoted)

@@ -193,6 +193,16 @@ class CommandResult:
     timed_out: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class CommitRecord:
+    """A commit as history shows it."""
+
+    sha: str
+    parents: tuple[str, ...]
+    tree: str
+    message: str
+
+
 class Workspaces(Protocol):
     """Clones, worktrees and branches of one project on this node. The orchestrator's own git: hooks and
     fsmonitor off, no force, no prompt."""
@@ -242,6 +252,12 @@ class Workspaces(Protocol):
     def is_ancestor(self, ancestor: str, descendant: str) -> bool: ...
 
     def commit_message(self, sha: str) -> str: ...
+
+    def branches(self) -> Mapping[str, str]:
+        """Every branch at the forge now with its tip, by one read."""
+
+    def history(self, tip: str, limit: int) -> Sequence[CommitRecord]:
+        """The commits along first parents from ``tip``, newest first, at most ``limit``, by one read."""
 
     def first_parents(self, tip: str, limit: int) -> Sequence[tuple[str, tuple[str, ...]]]:
         """(sha, its parents) along first parents from ``tip``, newest first."""

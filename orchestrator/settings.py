@@ -263,15 +263,24 @@ class Settings:
         """PATH, HOME, locale, proxies and the like, for git and configured commands; holds no secret of ours."""
         return {name: value for name, value in self._inherited.items() if _BASIC_NAMES.fullmatch(name)}
 
+    def secrets(self) -> dict[str, str]:
+        """Every secret text in here by its variable, passwords of URLs too: what must never leave the process."""
+        found: dict[str, str] = {}
+        for name, value in self._values():
+            texts = (
+                (value.reveal(),)
+                if isinstance(value, Secret)
+                else passwords_in(value)
+                if isinstance(value, str)
+                else ()
+            )
+            for number, text in enumerate(filter(None, texts)):
+                found[name if not number else f"{name} ({number + 1})"] = text
+        return found
+
     def secret_values(self) -> tuple[str, ...]:
-        """Every secret text in here, passwords of URLs too: what must never be logged."""
-        found: list[str] = []
-        for _name, value in self._values():
-            if isinstance(value, Secret):
-                found.append(value.reveal())
-            elif isinstance(value, str):
-                found.extend(passwords_in(value))
-        return tuple(dict.fromkeys(filter(None, found)))
+        """The texts of ``secrets``: what must never be logged."""
+        return tuple(dict.fromkeys(self.secrets().values()))
 
     def _values(self) -> Iterator[tuple[str, object]]:
         for part in (self, self.switches, self.timings):

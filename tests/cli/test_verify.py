@@ -1,201 +1,233 @@
-"""The audit: silent on what went right, and it names each invariant that somebody breaks."""
+"""`orch verify`: silent on what went right, it names what outside and rows say differently, and what a sweep mends."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from orchestrator import audit
-from orchestrator.adapters.host import LinuxHost
+from orchestrator.adapters import procfs
+from orchestrator.audit import Scope, audit, environments, processes, spool, texts
+from orchestrator.audit import git as git_audit
+from orchestrator.audit.breaches import Seen
 from orchestrator.cli import exits
 from orchestrator.domain.lane_merges import merge_of
-from orchestrator.domain.ownership import Owner
-from orchestrator.domain.stages import EffectKind, Stage
-from orchestrator.domain.views import DeploymentStatus, EffectStatus, JobStatus
+from orchestrator.domain.ownership import HeldLease, Owner
 from orchestrator.engine import intake
-from orchestrator.store.audit_rows import DeployRow, LedgerRow, Step, Trail, WorkRow
-from tests.cli.conftest import Orch, change
+from orchestrator.ports import Observation
+from orchestrator.store import leases
+from tests.cli.conftest import Orch, change, start
 from tests.engine.real_engine import World, git
+from tests.processes import Children
 
-BEGAN = datetime(2030, 1, 1, tzinfo=UTC)
-PATH = [
-    None,
-    Stage.ANALYSIS,
-    Stage.ARCHITECTURE,
-    Stage.DEVELOPMENT,
-    Stage.REVIEW,
-    Stage.TESTING,
-    Stage.DEPLOY_STAGING,
-    Stage.DEPLOY,
-    Stage.DONE,
-]
-DEAD = Owner("here", "another-boot", 1, 1, 1)
+ANYTHING = Scope()
+OTHERS = Owner("here", "another-boot", 1, 1, 1)
+SECRET = "tok-4711-secret"
 
 
-def at(seq: float) -> datetime:
-    return BEGAN + timedelta(minutes=10 * seq)
+@pytest.fixture
+def children() -> Iterator[Children]:
+    children = Children()
+    yield children
+    children.end()
 
 
-def effect(kind: EffectKind, visit: int, **changes: object) -> LedgerRow:
-    row = LedgerRow(
-        id=visit * 10,
-        kind=kind,
-        target="#1@abc" if kind is EffectKind.MERGE_PR else "x",
-        visit=visit,
-        status=EffectStatus.CONFIRMED,
-        epoch=1,
-        request={},
-        result={},
-        claimed_at=at(visit + 0.5),
-        sent_at=at(visit + 0.6),
-        settled_at=at(visit + 0.7),
+def named(seen: Seen) -> set[str]:
+    return {one.invariant for one in seen.breaches}
+
+
+def owner_of(world: World, pid: int) -> Owner:
+    found = procfs.look(pid)
+    assert found is not None
+    return replace(world.engine.owner(), pid=pid, start_ticks=found.start_ticks)
+
+
+def hold(world: World, task_id: int, owner: Owner) -> HeldLease:
+    entry = leases.Entry("testing -> deploy-staging", "monitor", owner)
+    with world.engine.store.transaction("monitor") as connection:
+        held = leases.acquire(connection, task_id, entry, world.engine.host)
+    assert isinstance(held, HeldLease)
+    return held
+
+
+# --- processes -----------------------------------------------------------------------------------------------
+
+
+def test_a_lease_with_a_dead_owner_is_a_breach_and_one_with_a_live_owner_is_none(world: World) -> None:
+    task = start(world.engine.store)
+    hold(world, task.id, world.engine.owner())
+    assert named(processes.look(world.engine, ANYTHING)) == set()
+    change(world.engine.store, "UPDATE transition_lease SET owner_boot_id = 'another-boot'")
+    [breach] = processes.look(world.engine, ANYTHING).breaches
+    assert (breach.invariant, breach.work_item) == ("I15", "DEMO-1")
+    assert "(epoch 1, since 2" in breach.evidence and "which is dead" in breach.evidence
+
+
+def test_a_merge_lane_and_a_deployment_of_the_dead_are_breaches(world: World) -> None:
+    task = start(world.engine.store)
+    owner = "'here', 'another-boot', 1, 1, 1"
+    columns = "owner_node, owner_boot_id, owner_pid_ns, owner_pid, owner_start_ticks"
+    change(
+        world.engine.store,
+        f"""INSERT INTO merge_lease (project, base_branch, epoch, task_id, {columns})
+        VALUES ('D', 'main', 1, :t, {owner})""",
+        t=task.id,
     )
-    return replace(row, **changes)  # type: ignore[arg-type]  # a test's own mistake fails the test
-
-
-def finished() -> Trail:
-    """A task that went to production as it should."""
-    steps = tuple(
-        Step(source, target, seq, seq, "plane", at(seq))
-        for seq, (source, target) in enumerate(pairwise(PATH))
-        if target is not None
+    change(
+        world.engine.store,
+        f"""INSERT INTO deployments (project, environment, task_id, visit, sha, status, {columns})
+        VALUES ('D', 'staging', :t, 0, 'abc', 'running', {owner})""",
+        t=task.id,
     )
-    return Trail(
-        task_id=1,
-        work_item="DEMO-1",
-        project="DEMO",
-        stage=Stage.DONE,
-        stage_seq=7,
-        lease_epoch=9,
-        branch="orch/DEMO-1",
-        pull_request=1,
-        merged_sha="abc",
-        merged_by_hand=False,
-        stop_acknowledged_at=None,
-        parked=False,
-        reasons=(),
-        idle_s=0.0,
-        lease_owner=None,
-        lease_edge="",
-        steps=steps,
-        effects=(
-            effect(EffectKind.START_DEPLOY_STAGING, 4),
-            effect(EffectKind.MERGE_PR, 5),
-            effect(EffectKind.START_DEPLOY_PRODUCTION, 5, id=51),
-            effect(EffectKind.DELETE_BRANCH, 6),
-        ),
-        deployments=(
-            DeployRow(1, "staging", "deploy", 4, "abc", DeploymentStatus.SUCCEEDED, "abc", at(4.6)),
-            DeployRow(2, "production", "deploy", 5, "abc", DeploymentStatus.SUCCEEDED, "abc", at(5.6)),
-        ),
-        jobs=(WorkRow(1, Stage.ANALYSIS, 0, JobStatus.FINISHED),),
-        observed=frozenset(),
+    evidence = [one.evidence for one in processes.look(world.engine, ANYTHING).breaches]
+    assert any("the merge lane D/main" in one for one in evidence)
+    assert any("running deployment 1 to staging" in one for one in evidence)
+
+
+def test_an_owner_that_was_followed_as_dead_and_lives_is_a_breach(world: World, children: Children) -> None:
+    task = start(world.engine.store)
+    hold(world, task.id, OTHERS)
+    hold(world, task.id, world.engine.owner())  # proven dead: it was of another boot
+    assert named(processes.look(world.engine, ANYTHING)) == set()
+    child = owner_of(world, children.start().pid)
+    lives = json.dumps({"owner": {one: getattr(child, one) for one in child.__dataclass_fields__}})
+    change(
+        world.engine.store,
+        "UPDATE events SET detail = detail || CAST(:d AS jsonb) WHERE kind = 'lease.ended'",
+        d=lives,
+    )
+    [breach] = processes.look(world.engine, ANYTHING).breaches
+    assert (breach.invariant, breach.work_item) == ("I9", "DEMO-1")
+    assert "was taken from" in breach.evidence and "(epoch 1; event" in breach.evidence
+    assert named(processes.look(world.engine, Scope(item="DEMO-7"))) == set()
+    change(world.engine.store, "INSERT INTO nodes (node, boot_id, pid_ns, lost_at) VALUES ('here', 'b', 1, now())")
+    assert named(processes.look(world.engine, ANYTHING)) == set(), "a lost node ends it before it comes back"
+
+
+def test_a_process_of_a_job_that_is_over_is_a_breach(world: World, children: Children) -> None:
+    task = start(world.engine.store)
+    child = owner_of(world, children.start().pid)
+    change(
+        world.engine.store,
+        """INSERT INTO jobs (task_id, stage, visit, round, status, finished_at)
+        VALUES (:t, 'analysis', 0, 7, 'finished', now())""",
+        t=task.id,
+    )
+    change(
+        world.engine.store,
+        """INSERT INTO agent_runs (job_id, run_id, runtime, node, run_dir, owner_node, owner_boot_id, owner_pid_ns,
+          owner_pid, owner_start_ticks) SELECT id, 'r-1', 'command', 'here', '/r', :node, :boot_id, :pid_ns, :pid,
+          :start_ticks FROM jobs WHERE round = 7""",
+        **{one: getattr(child, one) for one in child.__dataclass_fields__},
+    )
+    [breach] = processes.look(world.engine, ANYTHING).breaches
+    assert breach.invariant == "I16" and "run r-1 of job" in breach.evidence and "lives" in breach.evidence
+    children.end()
+    assert named(processes.look(world.engine, ANYTHING)) == set()
+
+
+# --- deliveries and texts on disk ------------------------------------------------------------------------------
+
+
+def test_a_delivery_that_stays_in_the_spool_is_a_breach(world: World) -> None:
+    where = world.settings.data_dir / "spool"
+    where.mkdir(parents=True, exist_ok=True)
+    (where / f"{time.time_ns():020}-new.json").write_text("{}")
+    (where / "notes.txt").write_text("not a delivery")
+    assert spool.look(world.engine, 3600.0) == Seen()
+    old = where / f"{time.time_ns() - 7200 * 10**9:020}-old.unreadable"
+    old.write_text("{}")
+    [breach] = spool.look(world.engine, 3600.0).breaches
+    assert breach.invariant == "I17" and old.name in breach.evidence
+
+
+def test_a_secret_in_what_a_run_wrote_is_a_breach_also_where_two_blocks_meet(tmp_path: Path) -> None:
+    output = tmp_path / "r-1" / "deep" / "stdout.log"
+    output.parent.mkdir(parents=True)
+    half = SECRET[: len(SECRET) // 2]
+    output.write_text("x" * (texts._BLOCK - len(half)) + "y" * len(SECRET))
+    assert texts.written(tmp_path, {"ORCH_A": SECRET}) == Seen()
+    output.write_text("x" * (texts._BLOCK - len(half)) + SECRET)
+    [breach] = texts.written(tmp_path, {"ORCH_A": SECRET, "ORCH_B": "another-4711"}).breaches
+    assert (breach.invariant, breach.evidence) == ("I18", "r-1/deep/stdout.log holds ORCH_A")
+
+
+def test_a_plain_word_is_not_searched_for_and_that_is_said(tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / "stdout.log").write_text("postgres short-1")
+    secrets = {"ORCH_A": "postgres", "ORCH_B": "short-1"}
+    assert texts.written(tmp_path, secrets) == Seen()
+    assert [one.partition(" for ")[2].partition(",")[0] for one in texts.not_searched(secrets)] == ["ORCH_A", "ORCH_B"]
+
+
+def test_a_stored_secret_is_named_by_its_variable_and_never_shown(
+    orch: Orch, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ORCH_API_TOKEN", SECRET)
+    start(world.engine.store)
+    assert orch("verify").code == exits.DONE
+    change(world.engine.store, "UPDATE events SET detail = jsonb_build_object('why', CAST(:s AS text))", s=SECRET)
+    answer = orch("verify")
+    assert answer.code == exits.FAILED
+    assert "I18 DEMO-1: event 1 holds ORCH_API_TOKEN" in answer.out
+    assert SECRET not in answer.out + answer.err
+
+
+# --- environments ----------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Answers:
+    """An environment that answers with one version."""
+
+    version: str | None
+
+    def observe(self, spec: object) -> Observation:
+        return Observation(self.version, healthy=True, detail="")
+
+
+def deployed(world: World, sha: str, status: str = "succeeded") -> None:
+    change(
+        world.engine.store,
+        """INSERT INTO deployments (project, environment, task_id, visit, sha, status, finished_at)
+        SELECT 'DEMO', 'production', id, (SELECT count(*) FROM deployments), :sha, :status, clock_timestamp()
+        FROM tasks""",
+        sha=sha,
+        status=status,
     )
 
 
-def found(trail: Trail) -> set[str]:
-    return {breach.invariant for breach in audit.of_rows(trail)}
+def test_another_version_than_the_last_that_landed_is_a_breach(world: World, tmp_path: Path) -> None:
+    start(world.engine.store)
+    work = tmp_path / "person"
+    git(tmp_path, "clone", "-q", str(world.repository), str(work))
+    config = work / ".orchestrator.yml"
+    deploys = "deploys:\n  production: {command: ['true'], health_url: 'http://127.0.0.1:1/'}\n"
+    config.write_text(config.read_text() + deploys)
+    git(work, "commit", "-qam", "An environment")
+    git(work, "push", "-q", "origin", "HEAD:main")
+    ports = world.engine.project("DEMO")
+
+    def look(version: str | None) -> Seen:
+        answering = replace(ports, deployer=Answers(version))  # type: ignore[arg-type]  # only asked for what answers
+        return environments.look(replace(world.engine, project=lambda _key: answering), "DEMO")
+
+    assert look("new") == Seen(), "nothing was deployed yet"
+    deployed(world, "old")
+    deployed(world, "new")
+    assert (look("new"), look(None)) == (Seen(), Seen())
+    [breach] = look("old").breaches
+    assert breach.invariant == "I14" and "old answers in production, and deployment 2 of new" in breach.evidence
+    deployed(world, "newer", "failed")
+    assert look("old") == Seen(), "what a failed deployment left there nobody knows"
 
 
-def with_step(trail: Trail, number: int, **changes: object) -> Trail:
-    steps = tuple(replace(one, **changes) if one.seq == number else one for one in trail.steps)  # type: ignore[arg-type]
-    return replace(trail, steps=steps)
-
-
-def with_effects(trail: Trail, *more: LedgerRow) -> Trail:
-    return replace(trail, effects=(*trail.effects, *more))
-
-
-def without(trail: Trail, kind: EffectKind) -> Trail:
-    return replace(trail, effects=tuple(one for one in trail.effects if one.kind is not kind))
-
-
-def test_a_task_that_went_as_it_should_has_no_breach() -> None:
-    assert list(audit.of_rows(finished())) == []
-
-
-def sent_back_after_the_merge(trail: Trail) -> Trail:
-    back = Step(Stage.DEPLOY_STAGING, Stage.DEVELOPMENT, 6, 6, "reaper", at(6))
-    return replace(
-        trail, steps=(*trail.steps[:6], back), stage=Stage.DEVELOPMENT, stage_seq=6, effects=trail.effects[1:3]
-    )
-
-
-BROKEN: dict[str, tuple[str, Callable[[Trail], Trail]]] = {
-    "two merges of one pull request": (
-        "I1",
-        lambda one: with_effects(one, effect(EffectKind.MERGE_PR, 5, id=52, target="#1@def")),
-    ),
-    "back to development after the merge": ("I3", sent_back_after_the_merge),
-    "a step that skips a stage": ("I4", lambda one: with_step(one, 3, target=Stage.DEPLOY)),
-    "a step that skips a number": ("I4", lambda one: with_step(one, 7, seq=8)),
-    "a row that is elsewhere than its history": ("I4", lambda one: replace(one, stage=Stage.DEPLOY, stage_seq=6)),
-    "a terminal stage that was left": (
-        "I4",
-        lambda one: replace(one, steps=(*one.steps, Step(Stage.DONE, Stage.REVIEW, 8, 9, "x", at(8))), stage_seq=8),
-    ),
-    "deploy without a merge": ("I5", lambda one: without(one, EffectKind.MERGE_PR)),
-    "deploy without a deploy start": ("I6", lambda one: without(one, EffectKind.START_DEPLOY_PRODUCTION)),
-    "done without a deploy that answers": ("I6", lambda one: replace(one, deployments=one.deployments[:1])),
-    "a comment after the acknowledged stop": (
-        "I7",
-        lambda one: replace(one, stop_acknowledged_at=at(5)),
-    ),
-    "an epoch that falls": ("I10", lambda one: with_step(one, 4, epoch=0)),
-    "an effect of an epoch that never was": (
-        "I10",
-        lambda one: with_effects(one, effect(EffectKind.NOTIFY, 0, epoch=99)),
-    ),
-    "a claim from an earlier visit's decision": (
-        "I12",
-        lambda one: with_effects(one, effect(EffectKind.OPEN_PR, 2, claimed_at=at(5), settled_at=at(5.1))),
-    ),
-    "a claim of a visit that never was": ("I12", lambda one: with_effects(one, effect(EffectKind.NOTIFY, 12))),
-    "a claim settled after its visit": (
-        "I13",
-        lambda one: with_effects(one, effect(EffectKind.OPEN_PR, 2, settled_at=at(3.5))),
-    ),
-    "a claim open at rest": (
-        "I13",
-        lambda one: with_effects(one, effect(EffectKind.NOTIFY, 7, status=EffectStatus.CLAIMED, settled_at=None)),
-    ),
-    "a deployment without a claim": ("I14", lambda one: without(one, EffectKind.START_DEPLOY_STAGING)),
-    "a deploy start without a deployment": ("I14", lambda one: replace(one, deployments=one.deployments[1:])),
-    "a job that outlives its task": (
-        "I16",
-        lambda one: replace(one, jobs=(WorkRow(2, Stage.ANALYSIS, 0, JobStatus.RUNNING),)),
-    ),
-    "a job of another stage than its visit": (
-        "I16",
-        lambda one: replace(one, jobs=(WorkRow(2, Stage.REVIEW, 0, JobStatus.FINISHED),)),
-    ),
-}
-
-
-@pytest.mark.parametrize("what", BROKEN)
-def test_each_breach_is_named_with_its_invariant(what: str) -> None:
-    invariant, breaking = BROKEN[what]
-    assert invariant in found(breaking(finished()))
-
-
-def test_a_lease_with_a_dead_owner_is_a_breach() -> None:
-    trail = replace(finished(), lease_owner=DEAD, lease_edge="an edge")
-    host = LinuxHost("here", lambda owner: False)
-    assert [one.invariant for one in audit.of_owner(trail, host)] == ["I15"]
-    assert list(audit.of_owner(replace(trail, lease_owner=host.myself()), host)) == []
-
-
-def test_a_task_that_stands_still_without_a_reason_is_a_breach() -> None:
-    still = replace(finished(), stage=Stage.REVIEW, idle_s=100.0)
-    assert [one.invariant for one in audit.of_movement(still, 50.0)] == ["I15"]
-    assert list(audit.of_movement(replace(still, reasons=("waits for approval",)), 50.0)) == []
-    assert list(audit.of_movement(still, 200.0)) == []
+# --- git ---------------------------------------------------------------------------------------------------------
 
 
 def test_only_the_last_line_of_a_message_names_a_lane_merge() -> None:
@@ -203,26 +235,41 @@ def test_only_the_last_line_of_a_message_names_a_lane_merge() -> None:
     assert merge_of("Orchestrator-Effect: 7/5/merge_pr\n\nsomething else") is None
 
 
+@pytest.mark.timeout(600)
 def test_verify_is_silent_after_an_item_went_to_done_and_sees_what_git_and_the_ledger_say_differently(
     orch: Orch, world: World, tmp_path: Path
 ) -> None:
     item = intake.add_item(world.engine, "DEMO", "Add a value", author="ann")
-    world.run_until(lambda: world.stage(item) == "done", timeout_s=100.0)
+    world.run_until(lambda: world.stage(item) == "done", timeout_s=400.0)
     good = orch("verify", "--json")
     assert (good.code, good.data["breaches"], good.data["landings"]) == (exits.DONE, [], 1)
+    assert "checks of rows" in good.err
 
     merged = world.git("rev-parse", "main")
+    change(world.engine.store, "UPDATE effects SET status = 'revoked' WHERE kind = 'merge_pr'")
+    revoked = git_audit.look(world.engine, "DEMO", ANYTHING)
+    assert any("was revoked at" in one.evidence for one in revoked.breaches if one.invariant == "I2")
+    change(world.engine.store, "UPDATE effects SET status = 'confirmed' WHERE kind = 'merge_pr'")
+    other_tree = """UPDATE effects SET request = request || '{"tree": "f00"}' WHERE kind = 'merge_pr'"""
+    change(world.engine.store, other_tree)
+    [breach] = git_audit.look(world.engine, "DEMO", ANYTHING).breaches
+    assert breach.invariant == "I2" and "than the tested one" in breach.evidence
+
     land_again(world, tmp_path)
     never = json.dumps({"merge_sha": "0" * 40})
     change(world.engine.store, "UPDATE effects SET result = CAST(:r AS jsonb) WHERE kind = 'merge_pr'", r=never)
     world.git("branch", f"orch/{item}", merged)
-    bad = orch("verify")
+    world.engine.project("DEMO").workspaces.prepare(f"orch/{item}")
+    bad = orch("verify", "--item", item)
     assert bad.code == exits.FAILED
     assert f"I1 {item}: visit 5 was merged 2 times" in bad.out
     assert "is on the base branch without a claim" in bad.out
     assert "is nowhere to be found" in bad.out
     assert f"its branch orch/{item} is still at the forge" in bad.out
+    assert f"its worktree orch/{item} is still on this node" in bad.out
     assert "breaches" in bad.out.splitlines()[-1]
+    assert "looking again after a sweep" in bad.err
+    assert "0 breaches" in orch("verify", "--item", "DEMO-7").out
 
 
 def land_again(world: World, tmp_path: Path) -> None:
@@ -245,3 +292,47 @@ def test_a_repository_that_cannot_be_read_is_told_and_not_taken_for_good(
     assert answer.code == exits.FAILED
     assert str(world.repository) in answer.err
     assert answer.data["unread"][0].startswith("DEMO:")
+
+
+# --- a live system -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class SweepInstead:
+    """A clock whose sleep is the time in which the fleet does something."""
+
+    sweep: Callable[[], None]
+    slept_s: float = 0.0
+
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def sleep(self, seconds: float) -> None:
+        self.slept_s += seconds
+        self.sweep()
+
+
+def test_what_a_sweep_mends_is_no_breach_and_what_it_does_not_is_one(world: World) -> None:
+    task = start(world.engine.store)
+    hold(world, task.id, OTHERS)
+
+    def recover() -> None:
+        with world.engine.store.transaction() as connection:
+            assert leases.recover_on_startup(connection, world.engine.host) == [task.id]
+
+    idle, recovering = SweepInstead(lambda: None), SweepInstead(recover)
+    [breach] = audit(replace(world.engine, clock=idle)).breaches
+    assert breach.invariant == "I15"
+    assert idle.slept_s > world.engine.timings.reaper_interval_s
+    assert audit(replace(world.engine, clock=recovering)).breaches == ()
+    clean = SweepInstead(lambda: None)
+    assert audit(replace(world.engine, clock=clean)).breaches == ()
+    assert clean.slept_s == 0
+
+
+@pytest.mark.parametrize(("since", "tasks"), [("7d", 1), ("2020-01-01", 1), ("2999-01-01T08:00", 0)])
+def test_since_takes_a_span_or_a_time(orch: Orch, world: World, since: str, tasks: int) -> None:
+    task = start(world.engine.store)
+    change(world.engine.store, "UPDATE tasks SET stage = 'done', stage_seq = 0 WHERE id = :t", t=task.id)
+    assert orch("verify", "--since", since, "--json").data["tasks"] == tasks
+    assert orch("verify", "--since", "soon").code == exits.WRONG_USE

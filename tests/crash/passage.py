@@ -5,19 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from orchestrator.audit import Breach, of_movement, of_owner
+from orchestrator.audit import Breach, Scope, of_rows, processes
 from orchestrator.domain.stages import TERMINAL, Actor, EffectKind, Stage
 from orchestrator.domain.views import EffectStatus
 from orchestrator.engine import drive, operator
-from orchestrator.store import audit_rows
-from orchestrator.store.audit_rows import Trail
 from tests.crash.cells import Boundary, Cell, Fault, Group, edge_of, point_of
 from tests.crash.faults import FAULTS, Struck, take_over
 from tests.crash.nursery import Process
 from tests.crash.scene import Scene, Stand, in_production
-from tests.outside import checker
+from tests.outside import checker, trails
 from tests.outside.checker import METHODS
 from tests.outside.proxy import Trouble
+from tests.outside.trails import Trail
 
 _EXPECTED_ENDS: Final = frozenset({"OSError", "OperationalError", "InterfaceError"})
 """Errors that a worker's own edge catches and logs; any other is a fault of the code."""
@@ -95,15 +94,15 @@ def judged(stand: Stand, scene: Scene, cell: Cell) -> list[str]:
     trail, landings = _trail(scene), stand.landings(scene)
     found: Sequence[Breach] = [
         *checker.breaches(trail, landings, faults=scene.faults),
-        *of_owner(trail, scene.engine.host),
-        *of_movement(trail, 0.0),
+        *of_rows(scene.engine, Scope(item=scene.item), limit_s=0.0),
+        *processes.look(scene.engine, Scope(item=scene.item)).breaches,
     ]
     return [*map(str, found), *_progress(scene, trail), *_counts(trail, landings, cell), *_left_over(scene, trail)]
 
 
 def _trail(scene: Scene) -> Trail:
     with scene.engine.store.snapshot() as connection:
-        return next(one for one in audit_rows.trails(connection) if one.task_id == scene.task)
+        return next(one for one in trails.trails(connection) if one.task_id == scene.task)
 
 
 def _progress(scene: Scene, trail: Trail) -> list[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from orchestrator.domain.errors import LostRaceError, NotFoundError, PermanentError, UsageError
-from orchestrator.ports import MergeCandidate, MergeConflict
+from orchestrator.ports import CommitRecord, MergeCandidate, MergeConflict
 from tests.fakes.repository import Commit, Remote
 from tests.fakes.wire import Wire
 
@@ -117,6 +117,13 @@ class FakeWorkspaces:
 
     def commit_message(self, sha: str) -> str:
         return self._need(sha).message
+
+    def branches(self) -> Mapping[str, str]:
+        return dict(self._remote.branches)
+
+    def history(self, tip: str, limit: int) -> Sequence[CommitRecord]:
+        found = [(sha, self._need(sha)) for sha, _parents in self.first_parents(tip, limit)]
+        return [CommitRecord(sha, one.parents, one.tree, one.message) for sha, one in found]
 
     def first_parents(self, tip: str, limit: int) -> Sequence[tuple[str, tuple[str, ...]]]:
         found: list[tuple[str, tuple[str, ...]]] = []

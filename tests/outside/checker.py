@@ -10,10 +10,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from orchestrator.audit import Breach, of_rows
+from orchestrator.audit import Breach
 from orchestrator.domain.stages import EffectKind, Stage
 from orchestrator.domain.views import EffectStatus
-from orchestrator.store.audit_rows import LedgerRow, Trail
+from tests.outside.trails import LedgerRow, Trail
 
 Landing = Mapping[str, Any]
 Found = Iterator[tuple[str, str]]
@@ -39,7 +39,7 @@ _SLACK: Final = timedelta(milliseconds=250)
 
 def breaches(trail: Trail, landings: Sequence[Landing], *, faults: int = 0) -> list[Breach]:
     """Every breach that the rows and the log show together. ``faults``: how many struck, for what has no key."""
-    found = list(of_rows(trail))
+    found: list[Breach] = []
     for check in (_merges, _deploys, _after_the_stop, _both_agree, _way_back):
         found += [Breach(invariant, trail.work_item, evidence) for invariant, evidence in check(trail, landings)]
     found += [Breach("I8", trail.work_item, evidence) for evidence in _keyless(trail, landings, faults)]

@@ -54,9 +54,7 @@ from orchestrator.domain.views import (
 from tests.task_views import EMPTY_VIEW
 
 MERGE, DEPLOY = EffectKind.MERGE_PR, EffectKind.START_DEPLOY_PRODUCTION
-FIRST = 5
-GATES = st.sampled_from((*[GateOutcome.PASS] * 5, GateOutcome.FAIL, GateOutcome.ERROR, GateOutcome.WAIT))
-FATES = st.sampled_from(("lands", "late", "late", "lost"))
+FATES = st.sampled_from(("lands", "lands", "late", "late", "lost"))
 POLICY = Policy(
     approval=Approval.NONE,
     on_deploy_failure=OnDeployFailure.PARK,
@@ -68,20 +66,20 @@ Request = tuple[EffectKind, str]
 
 
 class InFlight(RuleBasedStateMachine):
-    """One task from deploy-staging on, and its world. ``merges`` and ``deploys`` are the outside's own log."""
+    """One task from review on, and the world that it acts on. ``merges`` and ``deploys`` are the outside's own log."""
 
     def __init__(self) -> None:
         super().__init__()
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.view: TaskView = replace(
-            EMPTY_VIEW, stage=Stage.DEPLOY_STAGING, stage_seq=FIRST, head_sha="head-1", pull_request=1, policy=POLICY
+            EMPTY_VIEW, stage=Stage.REVIEW, stage_seq=3, head_sha="head-1", pull_request=1, policy=POLICY
         )
         self.heads, self.head, self.is_open = 1, "head-1", True
         self.merges: list[str] = []
         self.deploys: list[str] = []
         self.flight: list[Request] = []
         self.tombstones: set[str] = set()
-        self.history: list[Stage] = [Stage.DEPLOY_STAGING]
+        self.history: list[Stage] = [Stage.REVIEW]
         self.ids = 0
 
     # --- what happens outside --------------------------------------------------------------------------------
@@ -97,10 +95,8 @@ class InFlight(RuleBasedStateMachine):
         self.flight.pop(data.draw(st.integers(0, len(self.flight) - 1)))
 
     @precondition(lambda self: self.view.stop is None and self.view.stage not in TERMINAL)
-    @rule(chance=st.integers(0, 7))
-    def somebody_asks_for_a_stop(self, chance: int) -> None:
-        if chance:
-            return  # it ends a story, so it must be rare
+    @rule()
+    def somebody_asks_for_a_stop(self) -> None:
         self.view = replace(self.view, stop=StopRequest("ann", self.now))
 
     @precondition(lambda self: self.view.stage not in TERMINAL)
@@ -115,7 +111,7 @@ class InFlight(RuleBasedStateMachine):
             self.view, parked=None, rejected=None, round=self.view.round + 1, gate_results=(), job=self._job()
         )
 
-    @rule(kind=st.sampled_from((*[VerdictKind.PASS] * 4, *VerdictKind)))
+    @rule(kind=st.sampled_from(VerdictKind))
     def an_agent_answers(self, kind: VerdictKind) -> None:
         job = self.view.job
         if job is None or job.status is not JobStatus.RUNNING or job.outcome is not None:
@@ -143,20 +139,9 @@ class InFlight(RuleBasedStateMachine):
 
     # --- what the engine does with a decision ----------------------------------------------------------------
 
-    @rule(gates=GATES, fate=FATES)
+    @rule(gates=st.sampled_from(GateOutcome), fate=FATES)
     def the_task_is_looked_at(self, gates: GateOutcome, fate: str) -> None:
         self._drive(gates, fate)
-
-    @rule(fate=FATES)
-    def time_passes_and_it_is_looked_at(self, fate: str) -> None:
-        self.now += timedelta(hours=1)
-        self._drive(GateOutcome.PASS, fate)
-
-    @precondition(lambda self: self.view.open_claims())
-    @rule(fate=FATES)
-    def somebody_sends_it_back_with_a_claim_open(self, fate: str) -> None:
-        self.somebody_sends_it_back()
-        self.time_passes_and_it_is_looked_at(fate)
 
     def _drive(self, gates: GateOutcome, fate: str) -> Decision:
         self._settle()
@@ -347,7 +332,7 @@ class InFlight(RuleBasedStateMachine):
     def nobody_goes_back_after_the_merge(self) -> None:
         confirmed = self.view.confirmed(MERGE)
         if confirmed is not None:
-            later = self.history[confirmed.visit - FIRST :]
+            later = self.history[confirmed.visit - 3 :]
             assert Stage.DEVELOPMENT not in later, f"merged in visit {confirmed.visit}: {self.history}"
 
     @invariant()
@@ -391,7 +376,7 @@ class InFlight(RuleBasedStateMachine):
 
 
 InFlight.TestCase.settings = settings(
-    max_examples=200,
+    max_examples=150,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,

@@ -98,7 +98,7 @@ def test_a_known_secret_is_in_no_line_in_no_spelling(lines, style: str, secret: 
         log.exception("failed")
     log.info("quoted %s", quote(secret, safe=""))
     text = stream.getvalue()
-    for spelling in logs._spellings(secret):
+    for spelling in logs.spellings(secret):
         assert spelling not in text
     assert text.count(MASK) >= 6
 

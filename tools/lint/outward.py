@@ -53,7 +53,7 @@ PORTS: Final = {
         outward=_names("publish move_aside remove"),
         slow=_names(
             "fetch base_tip branch_tip prepare commit_all build_merge checkout read_file list_files tree_of"
-            " changed_files diff is_ancestor commit_message first_parents exists worktrees"
+            " changed_files diff is_ancestor commit_message first_parents branches history exists worktrees"
         ),
         instant=_names("path_of"),
     ),

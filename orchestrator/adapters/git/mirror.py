@@ -85,6 +85,13 @@ class Mirror:
         rows = (line.split("\t") for line in answer.text.splitlines())
         return next((sha for sha, ref in rows if ref == name), None)
 
+    def tips_at_remote(self) -> dict[str, str]:
+        """Every branch at the remote now, with its tip."""
+        self.run("version")
+        answer = self._git.run(self.path, "ls-remote", "--heads", "--end-of-options", self.url, remote=self.url)
+        rows = (line.split("\t") for line in answer.text.splitlines())
+        return {ref.removeprefix("refs/heads/"): sha for sha, ref in rows}
+
     def push(self, new: str, branch: str, expected_old: str | None) -> Answer:
         """One conditional push; every exit code is accepted, since only a read tells what happened."""
         name = f"refs/heads/{checked_branch(branch)}"

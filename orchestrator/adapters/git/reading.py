@@ -8,6 +8,7 @@ from typing import Final
 from orchestrator.adapters.git.mirror import Mirror
 from orchestrator.adapters.git.names import checked_sha
 from orchestrator.domain.errors import PermanentError
+from orchestrator.ports import CommitRecord
 
 _REGULAR: Final = ("100644", "100755")
 # What a repository's attributes or an agent's configuration could hide or run is turned off.
@@ -67,6 +68,13 @@ class Reading:
         rows = (line.split() for line in self._mirror.run(*arguments).text.splitlines())
         return [(row[0], tuple(row[1:])) for row in rows]
 
+    def history(self, tip: str, limit: int) -> Sequence[CommitRecord]:
+        """The commits along first parents from ``tip``, newest first."""
+        self._mirror.need(tip)
+        arguments = ("log", "-z", "--first-parent", f"--max-count={limit}", "--format=%H%n%P%n%T%n%B")
+        raw = self._mirror.run(*arguments, checked_sha(tip), "--").output.decode("utf-8", "replace")
+        return [_record(one) for one in raw.split("\0") if one]
+
     def _merge_base(self, base: str, head: str) -> str:
         self._mirror.need(base, head)
         found = self._mirror.run("merge-base", checked_sha(base), checked_sha(head), accept=(0, 1)).text
@@ -75,3 +83,8 @@ class Reading:
                 f"{base} and {head} have no common history", remedy="the branch must begin at the base branch"
             )
         return found
+
+
+def _record(text: str) -> CommitRecord:
+    sha, parents, tree, message = text.split("\n", 3)
+    return CommitRecord(sha, tuple(parents.split()), tree, message)

@@ -58,6 +58,10 @@ class GitWorkspaces(Reading):
     def branch_tip(self, branch: str) -> str | None:
         return self._mirror.tip_at_remote(branch)
 
+    def branches(self) -> Mapping[str, str]:
+        """Every branch at the forge now, with its tip."""
+        return self._mirror.tips_at_remote()
+
     def publish(self, branch: str, new: str, expected_old: str | None) -> None:
         """Push ``new`` to ``branch`` while it stands at ``expected_old`` (None: does not exist), as a fast-forward.
 

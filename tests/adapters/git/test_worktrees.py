@@ -36,6 +36,7 @@ def test_an_existing_branch_is_taken_at_the_tip_of_the_remote(work: GitWorkspace
     sha = commit(person, {"new.py": "x"})
     git(person, "push", "-q", "origin", "orch/one")
     assert git(work.prepare("orch/one"), "rev-parse", "HEAD") == sha
+    assert work.branches() == {"main": work.base_tip(), "orch/one": sha}
 
 
 def test_what_an_agent_left_is_committed_with_its_own_commits_below(work: GitWorkspaces) -> None:
@@ -47,6 +48,9 @@ def test_what_an_agent_left_is_committed_with_its_own_commits_below(work: GitWor
     assert set(work.list_files(head)) == {".gitignore", "a.py", "b.py"}
     assert [sha for sha, _parents in work.first_parents(head, 2)] == [head, own]
     assert "Orch-Run: 7" in work.commit_message(head)
+    newest, older = work.history(head, 2)
+    assert (newest.sha, newest.parents, newest.tree) == (head, (own,), work.tree_of(head))
+    assert (newest.message, older.message) == (work.commit_message(head), work.commit_message(own))
     assert work.commit_all("orch/one", "again") == head
 
 

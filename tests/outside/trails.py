@@ -1,4 +1,4 @@
-"""What an audit reads: every row that the invariants speak of, as values. SELECT only."""
+"""What the checker reads beside the log: the rows of one task, as values."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ _OBSERVED: Final = """SELECT DISTINCT task_id, visit FROM gate_results
 
 
 def trails(connection: Connection) -> list[Trail]:
-    """Every task with its history, oldest first. Read it in one snapshot."""
+    """Every task with its rows, oldest first. Read it in one snapshot."""
     steps = _by_task(connection, _STEPS)
     ledger = _by_task(connection, _EFFECTS)
     deploys = _by_task(connection, _DEPLOYMENTS)
