@@ -7,6 +7,7 @@
 #   make schedules  actors over a real Postgres, one step at a time, in thousands of orders   (COUNT=5000 SEED=1)
 #   make mutants  one protection after the other is taken out; which test goes red?   (ARGS="--only lease-by-age")
 #   make model  the ownership protocol, explored by Spin                   (MODE=ci, quick or full)
+#   make intake-load   200 deliveries a second for a minute while the stores die   (ARGS="--rate 50")
 #   make lint   style, types, layers and the project's own rules
 #   make bench  the figures that documents quote
 
@@ -24,7 +25,7 @@ COUNT ?= 5000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test soak chaos schedules mutants model lint format bench clean
+.PHONY: help demo up test soak chaos schedules mutants model lint format bench clean intake-load
 .SILENT:
 
 help:
@@ -61,6 +62,8 @@ mutants: $(VENV)/.ready-to-develop
 # Needs spin and gcc of the operating system, and no virtual environment: says so, and installs nothing.
 model:
 	bash docs/model/check.sh $(MODE)
+intake-load: $(VENV)/.ready-to-develop
+	$(BIN)/python -m benchmarks.intake_load $(ARGS)
 
 lint: $(VENV)/.ready-to-develop
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/lint.sh

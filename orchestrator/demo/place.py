@@ -101,7 +101,7 @@ def make_place(data_dir: Path, port: int | None) -> Place:
     """Choose free ports and make the directories. Raises UsageError when ``data_dir`` holds anything already."""
     if data_dir.exists() and any(data_dir.iterdir()):
         raise UsageError(f"{data_dir} is not empty", remedy="name a new directory: the demo counts all that is in it")
-    web, *others = _free_ports(3 if port else 4)
+    web, *others = free_ports(3 if port else 4)
     chosen = Ports(port, web, *others) if port else Ports(web, *others)
     place = Place(data_dir, chosen, load_settings().basic_environment())
     for folder in (place.data_dir, place.world, place.images, place.services, place.cues):
@@ -109,7 +109,7 @@ def make_place(data_dir: Path, port: int | None) -> Place:
     return place
 
 
-def _free_ports(count: int) -> list[int]:
+def free_ports(count: int) -> list[int]:
     """Ports that are free now. All are held until the last is known, so that no two are the same."""
     held = []
     try:
