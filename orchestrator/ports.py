@@ -14,6 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
+from orchestrator.domain.commits import CommitRecord as CommitRecord
+from orchestrator.domain.commits import MergeCandidate as MergeCandidate
+from orchestrator.domain.commits import MergeConflict as MergeConflict
 from orchestrator.domain.configuration import AgentSpec, DeploySpec, ProjectConfig, RepositoryConfig
 from orchestrator.domain.deploy_repair import CommandState
 from orchestrator.domain.forge_facts import Checked as Checked
@@ -167,23 +170,6 @@ class ForgeSetup(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class MergeCandidate:
-    """A merge of head and base, built but not published. ``commit_sha`` descends from both."""
-
-    commit_sha: str
-    tree_sha: str
-    base_sha: str
-    head_sha: str
-
-
-@dataclass(frozen=True, slots=True)
-class MergeConflict:
-    """The merge cannot be built by a machine. ``files`` are the paths in conflict."""
-
-    files: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class CommandResult:
     """What a configured command did. ``output`` is the end of stdout and stderr together, capped."""
 
@@ -191,16 +177,6 @@ class CommandResult:
     output: str
     duration_s: float
     timed_out: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class CommitRecord:
-    """A commit as history shows it."""
-
-    sha: str
-    parents: tuple[str, ...]
-    tree: str
-    message: str
 
 
 class Workspaces(Protocol):

@@ -19,7 +19,7 @@ from typing import Any, Final
 from orchestrator import deploy_main, failpoints
 from orchestrator.adapters.deployers.deploy_files import DeployFiles
 from orchestrator.domain.stages import Actor
-from orchestrator.engine import drive, finalizer, intake, operator, reaper, reconciler
+from orchestrator.engine import deliveries, drive, finalizer, intake, operator, reaper, reconciler
 from orchestrator.engine.context import Engine
 from tests.crash.fleet import Parts, build, deploy_spec
 
@@ -41,7 +41,7 @@ def _by_tracker(engine: Engine, order: dict[str, Any]) -> None:
 
 def _by_delivery(engine: Engine, order: dict[str, Any]) -> None:
     if order.get("delivery"):
-        intake.process_delivery(engine, order["delivery"])
+        deliveries.process_delivery(engine, order["delivery"])
 
 
 ENTRIES: Final[dict[Actor, Callable[[Engine, dict[str, Any]], object]]] = {

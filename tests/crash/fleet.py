@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 from orchestrator.adapters.host import this_host
 from orchestrator.domain.configuration import AgentSpec, DeploySpec, ImageRecipe, ProjectConfig, RepositoryConfig
 from orchestrator.domain.ownership import Owner
+from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.stages import Stage
 from orchestrator.engine.context import Engine
 from orchestrator.ports import Host, RunExit
@@ -130,7 +131,16 @@ class NapAgents:
     def exit_record(self, run_dir: Path) -> RunExit | None:
         return None
 
-    def stop(self, run_dir: Path, grace_s: float) -> Sequence[str]:
+    def report(self, run_dir: Path, runtime: str) -> RunReport:
+        return RunReport(ended=None)
+
+    def so_far(self, run_dir: Path, runtime: str) -> RunReport:
+        return RunReport(ended=None)
+
+    def lines(self, run_dir: Path, runtime: str, at: int, *, raw: bool = False) -> tuple[Sequence[str], int]:
+        return (), at
+
+    def stop(self, run_dir: Path, grace_s: float, *, over_budget: str = "") -> Sequence[str]:
         owner = self.owner(run_dir)
         if owner is None:
             return ()
@@ -142,7 +152,7 @@ class NapAgents:
     def finished(self) -> Iterator[Path]:
         return iter(())
 
-    def acknowledge(self, run_dir: Path) -> None: ...
+    def acknowledge(self, run_dir: Path, *, keep_home: bool = False) -> None: ...
 
 
 @dataclass

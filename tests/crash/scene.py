@@ -18,7 +18,7 @@ from sqlalchemy import text
 from orchestrator.domain.ownership import Committed, HeldLease
 from orchestrator.domain.stages import Actor, Stage, forward_edge, is_terminal
 from orchestrator.domain.views import Outcome
-from orchestrator.engine import drive, intake, reaper, reconciler, stopping
+from orchestrator.engine import deliveries, drive, nodes, reaper, reconciler, stopping
 from orchestrator.engine.context import Engine
 from orchestrator.engine.finalizer import finalize_deploys, finalizer_parts
 from orchestrator.store import deployments, jobs, leases, stage_commits, tasks
@@ -151,7 +151,7 @@ class Scene:
             case "stop":
                 stopping.stop_agent(self.engine, arguments[0])
             case "delivery":
-                intake.process_delivery(self.engine, arguments[0])
+                deliveries.process_delivery(self.engine, arguments[0])
             case "finalize":
                 finalize_deploys(finalizer_parts(self.engine))
             case _:
@@ -246,7 +246,7 @@ def _tables(connection: Rows) -> list[str]:
 
 def _bring(scene: Scene, stage: Stage, *, agent: bool) -> None:
     scene.setup.add_item(scene.item)
-    reaper.nodes.beat(scene.engine)
+    nodes.beat(scene.engine)
     scene.head = scene.setup.push(scene.branch, "app.py")
     new = NewTask(scene.item, scene.parts.project, "Greet", "", "ann", 0, ())
     with scene.engine.store.transaction(Actor.MONITOR) as connection:

@@ -22,6 +22,7 @@ from orchestrator.domain.decide import (
     Finish,
     Launch,
     Park,
+    PutBack,
     RollBack,
     Wait,
     decide,
@@ -160,6 +161,8 @@ class InFlight(RuleBasedStateMachine):
                 self.view = replace(self.view, parked=Parked(reason, self.now))
             case Cancel():
                 self._cancel()
+            case PutBack():
+                raise AssertionError("nobody moves a card in this story")
             case Finish():
                 raise AssertionError("every run of this story is finished when it ends")
             case _:

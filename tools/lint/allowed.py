@@ -26,6 +26,7 @@ OUTWARD_EXCEPTIONS: Final = {
     ("orchestrator/engine/finalizer.py", "launch"): "a requested row is its claim; a second deployer loses the row",
     ("orchestrator/engine/intake.py", "add_item"): "before there is a task; the item's key makes it single",
     ("orchestrator/engine/reaper.py", "send"): "an alert may repeat, and goes out when the ledger is what is stuck",
+    ("orchestrator/cli/init.py", "prepare"): "an operator connects a repository by hand; repeating it changes nothing",
     ("orchestrator/gates/ci.py", "set_status"): "the last status of a context wins, and the gate reads it back",
 }
 """(place, method) -> reason."""
@@ -46,6 +47,7 @@ BROAD_CATCHERS: Final = {
     "tasks/base.py": "base class of the Celery tasks",
     "web/errors.py": "handler of every request that raised",
     "tasks/watch.py": "a thread of the worker's main process: one bad look must not end it",
+    "tasks/budgets.py": "a thread of the worker's main process: one bad look must not end it",
     "orchestrator/engine/finalizer.py": "a unit of a sweep",
 }
 """Process edges: each logs and counts what it caught."""
@@ -58,7 +60,7 @@ VENDOR_PLACES: Final = {
     "orchestrator/bootstrap.py": "chooses an adapter by its kind",
     "orchestrator/gates/secret_scan.py": "names whose token it found; the pattern is what the issuer writes into it",
     "orchestrator/cli/init.py": "writes a commented configuration",
-    "orchestrator/cli/doctor.py": "checks each vendor's token and says the mend",
+    "orchestrator/cli/checks_connections.py": "names of the settings whose secrets doctor looks for",
     "orchestrator/demo/": "stands in for each vendor's server, and says for which",
     "web/webhooks.py": "names of routes",
 }
