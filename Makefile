@@ -8,6 +8,8 @@
 #   make mutants  one protection after the other is taken out; which test goes red?   (ARGS="--only lease-by-age")
 #   make model  the ownership protocol, explored by Spin                   (MODE=ci, quick or full)
 #   make intake-load   200 deliveries a second for a minute while the stores die   (ARGS="--rate 50")
+#   make matrix every step boundary of every effect crossed with every fault; writes docs/crash-matrix.md
+#   make crash  the part of the matrix that stops a Postgres of its own
 #   make lint   style, types, layers and the project's own rules
 #   make bench  the figures that documents quote
 
@@ -25,7 +27,7 @@ COUNT ?= 5000
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo up test soak chaos schedules mutants model lint format bench clean intake-load
+.PHONY: help demo up test soak chaos schedules mutants model matrix crash lint format bench clean intake-load
 .SILENT:
 
 help:
@@ -64,6 +66,11 @@ model:
 	bash docs/model/check.sh $(MODE)
 intake-load: $(VENV)/.ready-to-develop
 	$(BIN)/python -m benchmarks.intake_load $(ARGS)
+matrix: $(VENV)/.ready-to-develop
+	ORCH_MATRIX_PAGE=docs/crash-matrix.md $(BIN)/python -m pytest tests/crash -m matrix -q -n $(TEST_WORKERS) $(ARGS)
+
+crash: $(VENV)/.ready-to-develop
+	ORCH_MATRIX_PAGE=docs/crash-matrix.md $(BIN)/python -m pytest tests/crash -m crash_fleet -q $(ARGS)
 
 lint: $(VENV)/.ready-to-develop
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/lint.sh

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from importlib.metadata import entry_points
 from pathlib import Path
-from time import sleep
 from typing import Final, TypedDict, TypeVar
 
 from orchestrator.adapters import verdict_files
@@ -55,21 +53,12 @@ from orchestrator.project_config import GitRepositoryConfigs, LastGood, operator
 from orchestrator.secret import Secret
 from orchestrator.settings import Settings
 from orchestrator.store import nodes
+from orchestrator.store.clock import DatabaseClock
 from orchestrator.store.database import Store, connect
 
 T = TypeVar("T")
 _PLUGINS: Final = "orchestrator.{}"
 """Entry-point groups by which others add adapters: orchestrator.trackers, .forges, .agents, .notifiers."""
-
-
-class SystemClock:
-    """Time of this machine."""
-
-    def now(self) -> datetime:
-        return datetime.now(UTC)
-
-    def sleep(self, seconds: float) -> None:
-        sleep(seconds)
 
 
 def build_store(settings: Settings, *, pool_size: int = 1) -> Store:
@@ -110,7 +99,7 @@ def build_engine(settings: Settings, nudges: Nudges, *, pool_size: int = 1) -> E
     return Engine(
         store=store,
         host=host,
-        clock=SystemClock(),
+        clock=DatabaseClock(store),
         nudges=nudges,
         notifiers=tuple(build_notifier(settings, name) for name in _operator(configured).notifications.notifiers),
         project=projects.ports,

@@ -101,7 +101,7 @@ def main() -> None:
         if pid == 0:
             _in_child(order)
         if not order.get("under_parent"):
-            print(json.dumps([pid]), flush=True)
+            print(json.dumps([order["number"], pid]), flush=True)
 
 
 def _aim_at_pid(pid: int) -> None:
@@ -122,7 +122,7 @@ def _in_child(order: dict[str, Any]) -> None:
         pid = os.fork()
         if pid == 0:
             _in_child(order)
-        print(json.dumps([pid, parent]), flush=True)
+        print(json.dumps([order["number"], pid, parent]), flush=True)
         os.waitpid(pid, 0)
         signal.alarm(300)
         signal.pause()

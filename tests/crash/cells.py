@@ -10,7 +10,17 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from orchestrator.domain.stages import EDGES, TERMINAL, Actor, Edge, EdgeKind, EffectKind, Stage
+from orchestrator.domain.stages import (
+    EDGES,
+    START_EFFECTS,
+    START_GATES,
+    TERMINAL,
+    Actor,
+    Edge,
+    EdgeKind,
+    EffectKind,
+    Stage,
+)
 from tests.outside.checker import METHODS
 
 
@@ -52,17 +62,27 @@ class Fault(StrEnum):
 
 
 class Group(StrEnum):
-    """The four parts of the matrix."""
+    """The parts of the matrix."""
 
     CORE = "core"
     OTHERS = "others"
     ZOMBIES = "zombies"
     STOPS = "stops"
+    GATES = "gates"
 
 
 CORE_EFFECTS: Final = (EffectKind.MERGE_PR, EffectKind.START_DEPLOY_PRODUCTION, EffectKind.REBUILD_IMAGE)
 """Effects that meet every fault at every boundary: what they do cannot be taken back, or is carried to production."""
 ZOMBIE_EFFECTS: Final = (EffectKind.MERGE_PR, EffectKind.START_DEPLOY_PRODUCTION)
+ZOMBIE_BOUNDARIES: Final = (
+    Boundary.LEASED,
+    Boundary.CLAIMED,
+    Boundary.SENT,
+    Boundary.LANDED,
+    Boundary.CONFIRMED,
+)
+"""Where a parked actor still has a guarded write before it. Looked and answered are followed by the same writes as
+claimed and landed; before its entry and after its commit it owns nothing that could be taken away."""
 OTHER_BOUNDARIES: Final = (Boundary.CLAIMED, Boundary.SENT, Boundary.LANDED, Boundary.CONFIRMED)
 OTHER_FAULTS: Final = (
     Fault.KILL_CHILD,
@@ -101,9 +121,16 @@ class Cell:
 
     @property
     def name(self) -> str:
-        middle = self.stage if self.group is Group.STOPS else self.effect
+        middle = self.stage if self.group in (Group.STOPS, Group.GATES) else self.effect
         who = f"{self.actor}-" if self.group is Group.ZOMBIES else ""
         return f"{self.group}-{middle}-{self.boundary}-{who}{self.fault}"
+
+    @property
+    def point(self) -> str:
+        """The failpoint at which its actor stands; empty where the wire itself is the boundary."""
+        if self.group in (Group.STOPS, Group.GATES):
+            return self.boundary
+        return point_of(self.effect, Boundary(self.boundary))
 
     @property
     def needs_servers(self) -> bool:
@@ -155,6 +182,7 @@ def cells() -> Iterator[Cell]:
     yield from _others()
     yield from _zombies()
     yield from _stops()
+    yield from _gates()
 
 
 def _core() -> Iterator[Cell]:
@@ -177,7 +205,7 @@ def _others() -> Iterator[Cell]:
 
 def _zombies() -> Iterator[Cell]:
     for kind in ZOMBIE_EFFECTS:
-        for boundary in Boundary:
+        for boundary in ZOMBIE_BOUNDARIES:
             for parked in Actor:
                 for successor in Actor:
                     if not why_not(kind, boundary):
@@ -191,3 +219,14 @@ def _stops() -> Iterator[Cell]:
         for step in STOP_STEPS:
             for fault in STOP_FAULTS:
                 yield Cell(Group.STOPS, EffectKind.CLOSE_PR, step, fault, stage)
+
+
+def _gates() -> Iterator[Cell]:
+    """An owner that dies before a gate, or after one and before its result is a row."""
+    for edge in EDGES:
+        for gate in edge.gates:
+            for moment in ("before", "after"):
+                yield Cell(Group.GATES, edge.effects[0], f"gate.{gate}.{moment}", Fault.KILL_CHILD, edge.source)
+    for gate in START_GATES:
+        for moment in ("before", "after"):
+            yield Cell(Group.GATES, START_EFFECTS[0], f"gate.{gate}.{moment}", Fault.KILL_CHILD, Stage.ANALYSIS)

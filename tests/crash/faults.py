@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
 import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from orchestrator.domain.errors import LostRaceError, UsageError
+from orchestrator.domain.errors import UsageError
 from orchestrator.domain.ownership import Liveness, Owner, ProcessState, liveness
 from orchestrator.domain.stages import Actor
 from orchestrator.engine import operator, reaper, reconciler
@@ -21,11 +21,19 @@ from tests.crash.cells import Boundary, Cell, Fault
 from tests.crash.fleet import build
 from tests.crash.nursery import Process
 from tests.crash.scene import Scene, moved, shift_clock, wait_a_tick
+from tests.outside.checker import METHODS
 from tests.outside.proxy import Trouble
 
 HOUR: Final = 3600.0
 MONTH: Final = 30 * 24 * HOUR
 _TRIES: Final = 5
+_BEFORE_LANDING: Final = (
+    Boundary.BEFORE_ENTRY,
+    Boundary.LEASED,
+    Boundary.CLAIMED,
+    Boundary.LOOKED,
+    Boundary.SENT,
+)
 
 
 @dataclass
@@ -35,6 +43,12 @@ class Struck:
     scene: Scene
     process: Process
     cell: Cell
+
+    @property
+    def method(self) -> str:
+        """The effect's own request while it is still to be sent; after that, whatever is sent next."""
+        ahead = self.cell.boundary in _BEFORE_LANDING
+        return METHODS.get(self.cell.effect, "") if ahead else ""
 
     def go_on(self) -> None:
         """Let the actor do the rest of its work and end."""
@@ -69,6 +83,17 @@ def broker_lost(at: Struck) -> None:
     at.scene.nudges.take()
     at.go_on()
     at.scene.nudges.take()
+
+
+def postgres_stop(at: Struck) -> None:
+    """Postgres is stopped at once (no checkpoint, every connection cut) and recovers from its log; the actor lives."""
+    stores = at.scene.postgres
+    assert stores is not None
+    pid = stores.pids["postgres"]
+    os.kill(pid, signal.SIGQUIT)
+    os.waitpid(pid, 0)
+    stores.start()
+    at.go_on()
 
 
 def reboot(at: Struck) -> None:
@@ -121,7 +146,7 @@ def _look_around(scene: Scene) -> None:
 def lands_after_the_fence(at: Struck) -> None:
     """The next request is on its way when its sender dies; a successor takes the task back, then the request lands."""
     at.scene.proxy.let_go()
-    at.scene.proxy.next_meets(Trouble.IN_FLIGHT)
+    at.scene.proxy.next_meets(Trouble.IN_FLIGHT, at.method)
     at.process.go_on()
     while at.process.runs and not at.scene.proxy.wait_held(0.0):
         time.sleep(0.003)
@@ -142,7 +167,7 @@ def _sent_back(scene: Scene) -> None:
 def answer_lost(at: Struck) -> None:
     """The next change lands, and nobody hears of it."""
     at.scene.proxy.let_go()
-    at.scene.proxy.next_meets(Trouble.CUT_ANSWER)
+    at.scene.proxy.next_meets(Trouble.CUT_ANSWER, at.method)
     _quietly(at)
 
 
@@ -234,17 +259,30 @@ def stopped_past_ceiling(at: Struck) -> None:
 
 
 def take_over(at: Struck, successor: Actor) -> None:
-    """The lease is taken from the parked actor, which lives; a successor goes as far as it can; the zombie wakes."""
+    """The lease is taken from the parked actor, which lives; a successor has it when the zombie wakes, in the same
+    visit, where only the epoch tells the two apart: the zombie writes nothing any more. Then the successor goes on."""
     scene = at.scene
     at.process.signal(signal.SIGSTOP)
     at.process.wait_stopped()
-    with contextlib.suppress(LostRaceError):  # it may hold none: it comes back with what it saw before
-        operator.release_lease(scene.engine, scene.item, "ann")
+    operator.release_lease(scene.engine, scene.item, "ann")
+    heir = scene.start(successor, "lease.acquired=stop")
+    assert heir.wait_stopped(), f"{successor} did not get the lease: {heir.report()}"
+    before = scene.rows(_GUARDED)
     scene.proxy.let_go()
-    order = scene.start(successor)
-    order.wait_ended()
     at.process.go_on()
     at.process.wait_ended()
+    after = scene.rows(_GUARDED)
+    assert after == before, f"I10 an owner without its lease wrote: {before} became {after}"
+    heir.go_on()
+    heir.wait_ended()
+
+
+_GUARDED: Final = """SELECT stage, stage_seq, round, lease_epoch, parked_reason, merged_sha,
+    (SELECT array_agg(format('%s %s %s %s', id, status, epoch, sent_at) ORDER BY id) FROM effects WHERE task_id = :t),
+    (SELECT array_agg(id ORDER BY id) FROM deployments WHERE task_id = :t),
+    (SELECT count(*) FROM gate_results WHERE task_id = :t)
+  FROM tasks WHERE id = :t"""
+"""What only the owner of a transition may write."""
 
 
 FAULTS: Final[Mapping[Fault, Callable[[Struck], None]]] = {
@@ -252,6 +290,7 @@ FAULTS: Final[Mapping[Fault, Callable[[Struck], None]]] = {
     Fault.KILL_PARENT: kill_parent,
     Fault.BEAT_DEAD: beat_dead,
     Fault.BROKER_LOST: broker_lost,
+    Fault.POSTGRES_STOP: postgres_stop,
     Fault.REBOOT: reboot,
     Fault.SECOND_FLEET: second_fleet,
     Fault.CLOCK_HOUR: clock_off_an_hour,

@@ -5,23 +5,32 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, Self, cast
 
 from orchestrator.adapters.host import this_host
-from orchestrator.domain.configuration import AgentSpec, DeploySpec, ImageRecipe, ProjectConfig, RepositoryConfig
+from orchestrator.domain.configuration import (
+    AgentSpec,
+    DeploySpec,
+    GateConfig,
+    ImageRecipe,
+    ProjectConfig,
+    RepositoryConfig,
+)
 from orchestrator.domain.ownership import Owner
 from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.stages import Stage
 from orchestrator.engine.context import Engine
-from orchestrator.ports import Host, RunExit
+from orchestrator.ports import Clock, Host, RunExit
 from orchestrator.settings import Switches, Timings
+from orchestrator.store.clock import DatabaseClock
 from orchestrator.store.database import Store, connect
-from tests.outside.client import RemoteBuilder, RemotePeople, connection_to, ports_of
+from tests.outside.client import COVERAGE, RemoteBuilder, RemotePeople, connection_to, ports_of
 
 RECIPE: Final = ImageRecipe(files=("Dockerfile", "requirements/**"), command=("build",), timeout_s=60)
 _DEPLOY: Final = """\
@@ -46,6 +55,7 @@ class Parts:
     boot_id: str = ""
     stage: str = ""
     staging: bool = False
+    covered: bool = False
     max_running_s: float = 6 * 3600.0
     kills: bool = True
 
@@ -61,20 +71,38 @@ class Parts:
         return asdict(self)
 
 
-@dataclass
-class ShiftedClock:
-    """The wall clock of the node, moved by the seconds in a file; its sleeps move only this process's own time."""
+class NodeTime(datetime):
+    """``datetime`` on a node whose wall clock is off by the seconds in a file of its cell."""
 
-    file: Path
+    file: ClassVar[Path | None] = None
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> Self:
+        shift = float(cls.file.read_text()) if cls.file is not None and cls.file.exists() else 0.0
+        return super().now(tz) + timedelta(seconds=shift)
+
+
+@dataclass
+class PassingClock:
+    """The product's own clock; ``ahead`` is the time that a test lets pass. Its sleeps let it pass, too."""
+
+    clock: Clock
     ahead: timedelta = timedelta()
 
     def now(self) -> datetime:
-        shift = float(self.file.read_text()) if self.file.exists() else 0.0
-        return datetime.now(UTC) + self.ahead + timedelta(seconds=shift)
+        return self.clock.now() + self.ahead
 
     def sleep(self, seconds: float) -> None:
         self.ahead += timedelta(seconds=seconds)
         time.sleep(min(seconds, 0.005))
+
+
+def with_wall_clock_of(file: Path) -> None:
+    """Every module of ours that reads the wall clock in this process sees that of the node."""
+    NodeTime.file = file
+    for name, module in list(sys.modules.items()):
+        if name.startswith("orchestrator.") and getattr(module, "datetime", None) is datetime:
+            module.datetime = NodeTime  # type: ignore[attr-defined]  # it was looked up just now
 
 
 @dataclass
@@ -132,7 +160,7 @@ class NapAgents:
         return None
 
     def report(self, run_dir: Path, runtime: str) -> RunReport:
-        return RunReport(ended=None)
+        raise NotImplementedError("no run of a cell is ever read")
 
     def so_far(self, run_dir: Path, runtime: str) -> RunReport:
         return RunReport(ended=None)
@@ -181,10 +209,12 @@ def build(parts: Parts, store: Store | None = None) -> Engine:
         host.boot_id = parts.boot_id
     host = host if parts.kills else StubbornHost(host)
     nothing = cast("Any", None)
+    found = store or connect(parts.database_url, pool_size=2)
+    with_wall_clock_of(parts.base / "clock")
     return Engine(
-        store=store or connect(parts.database_url, pool_size=2),
+        store=found,
         host=host,
-        clock=ShiftedClock(parts.base / "clock"),
+        clock=PassingClock(DatabaseClock(found)),
         nudges=FileNudges(parts.base / "broker"),
         notifiers=(RemotePeople(connection, parts.project),),
         project=lambda key: ports,
@@ -207,9 +237,13 @@ def project_config(parts: Parts) -> ProjectConfig:
 
 
 def repository_config(parts: Parts) -> RepositoryConfig:
-    """An image recipe and real deploy commands."""
+    """An image recipe and real deploy commands; tests that measure where the parts say so."""
     environments = ("staging", "production") if parts.staging else ("production",)
-    return RepositoryConfig("digest", image=RECIPE, deploys={one: deploy_spec(parts, one) for one in environments})
+    deploys = {one: deploy_spec(parts, one) for one in environments}
+    if not parts.covered:
+        return RepositoryConfig("digest", image=RECIPE, deploys=deploys)
+    gates = GateConfig(coverage_report=COVERAGE)
+    return RepositoryConfig("digest", test=("test",), gates=gates, image=RECIPE, deploys=deploys)
 
 
 def deploy_spec(parts: Parts, environment: str) -> DeploySpec:

@@ -90,9 +90,11 @@ class Nursery:
         self._count += 1
         said = folder / f"said-{self._count}.json"
         assert self._forks.stdin is not None and self._forks.stdout is not None
-        self._forks.stdin.write(json.dumps({"act": act, "said": str(said), **order}) + "\n")
+        self._forks.stdin.write(json.dumps({"act": act, "said": str(said), "number": self._count, **order}) + "\n")
         self._forks.stdin.flush()
-        pids = json.loads(self._forks.stdout.readline())
+        number, *pids = json.loads(self._forks.stdout.readline())
+        while number != self._count:  # the answer to an order of a test that was cut off
+            number, *pids = json.loads(self._forks.stdout.readline())
         process = Process(pids[0], said, *pids[1:])
         self.started.append(process)
         return process

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from orchestrator.audit import Breach, Scope, of_rows, processes
-from orchestrator.domain.stages import TERMINAL, Actor, EffectKind, Stage
+from orchestrator.domain.stages import START_EFFECTS, TERMINAL, Actor, EffectKind, Stage
 from orchestrator.domain.views import EffectStatus
 from orchestrator.engine import drive, operator
-from tests.crash.cells import Boundary, Cell, Fault, Group, edge_of, point_of
+from tests.crash.cells import Cell, Fault, Group, edge_of
 from tests.crash.faults import FAULTS, Struck, take_over
 from tests.crash.nursery import Process
-from tests.crash.scene import Scene, Stand, in_production
+from tests.crash.scene import Scene, Stand, Work, in_production
 from tests.outside import checker, trails
 from tests.outside.checker import METHODS
 from tests.outside.proxy import Trouble
@@ -40,7 +40,12 @@ def passage(stand: Stand, cell: Cell) -> list[str]:
 def _prepared(stand: Stand, cell: Cell) -> Scene:
     if cell.group is Group.STOPS:
         return _with_stop(stand, cell)
-    scene = stand.scene(cell.stage, staging=cell.effect is EffectKind.START_DEPLOY_STAGING)
+    starts = cell.group is Group.GATES and cell.effect is START_EFFECTS[0] and cell.stage is Stage.ANALYSIS
+    staging = cell.effect is EffectKind.START_DEPLOY_STAGING
+    covered = cell.effect is EffectKind.RATCHET_COVERAGE
+    scene = stand.scene(cell.stage, staging=staging, covered=covered, work=Work.QUEUED if starts else Work.PASSED)
+    if cell.stage is Stage.DEPLOY_STAGING:
+        scene.until = Stage.DEPLOY  # the rest of the way has cells of its own
     if cell.stage is Stage.DEPLOY:
         in_production(scene, fails=edge_of(cell.effect) is None)
     edge = edge_of(cell.effect)
@@ -50,7 +55,7 @@ def _prepared(stand: Stand, cell: Cell) -> Scene:
 
 
 def _with_stop(stand: Stand, cell: Cell) -> Scene:
-    scene = stand.scene(cell.stage, agent=True)
+    scene = stand.scene(cell.stage, work=Work.RUNNING)
     if cell.stage is Stage.DEPLOY:
         drive.drive(scene.engine, scene.task, Actor.MONITOR)
     operator.stop(scene.engine, scene.item, "ann")
@@ -59,7 +64,7 @@ def _with_stop(stand: Stand, cell: Cell) -> Scene:
 
 def _at_boundary(scene: Scene, cell: Cell) -> Process:
     """An actor that stands where the cell wants it."""
-    point = cell.boundary if cell.group is Group.STOPS else point_of(cell.effect, Boundary(cell.boundary))
+    point = cell.point
     order: dict[str, Any] = {"under_parent": True} if cell.fault == Fault.KILL_PARENT else {}
     if not point:
         scene.proxy.next_meets(Trouble.HOLD_ANSWER, METHODS[cell.effect])
@@ -116,19 +121,16 @@ def _progress(scene: Scene, trail: Trail) -> list[str]:
 
 
 def _counts(trail: Trail, landings: Sequence[checker.Landing], cell: Cell) -> list[str]:
-    """The cell's effect is outside as often as its ledger says: once where it is confirmed, else never."""
-    rows = [row for row in trail.effects if row.kind is cell.effect]
-    confirmed = [row for row in rows if row.status is EffectStatus.CONFIRMED]
-    if cell.effect in (EffectKind.START_DEPLOY_PRODUCTION, EffectKind.START_DEPLOY_STAGING):
-        kind = "deploy"
-    elif cell.effect in METHODS:
-        kind = METHODS[cell.effect]
-    else:
-        return []
-    keys = {one["key"] for one in checker.landed(landings, kind)}
-    if cell.effect is EffectKind.MERGE_PR and len(keys) != len(confirmed):
-        return [f"I14 {len(keys)} merges landed, {len(confirmed)} are confirmed"]
-    return []
+    """The cell's effect came about in the end, once; a STOP and a person who sends the item back may prevent it."""
+    confirmed = [row for row in trail.effects if row.kind is cell.effect and row.status is EffectStatus.CONFIRMED]
+    found = []
+    if not confirmed and cell.group is not Group.STOPS and cell.fault not in (Fault.STOP, Fault.IN_FLIGHT):
+        found.append(f"I15 {cell.effect} never came about: the task is at {trail.stage} and waits for {trail.reasons}")
+    once = cell.effect in (EffectKind.MERGE_PR, EffectKind.OPEN_PR) and cell.group is not Group.STOPS
+    times = len(checker.landed(landings, METHODS[cell.effect])) if once else len(confirmed)
+    if times != len(confirmed):
+        found.append(f"I14 {cell.effect} landed {times} times and is confirmed {len(confirmed)} times")
+    return found
 
 
 def _left_over(scene: Scene, trail: Trail) -> list[str]:

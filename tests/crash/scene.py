@@ -6,9 +6,9 @@ import json
 import os
 import signal
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from sqlalchemy import text
 from orchestrator.domain.ownership import Committed, HeldLease
 from orchestrator.domain.stages import Actor, Stage, forward_edge, is_terminal
 from orchestrator.domain.views import Outcome
+from orchestrator.embedded import EmbeddedStores
 from orchestrator.engine import deliveries, drive, nodes, reaper, reconciler, stopping
 from orchestrator.engine.context import Engine
 from orchestrator.engine.finalizer import finalize_deploys, finalizer_parts
@@ -27,7 +28,7 @@ from orchestrator.store.jobs import NewRun, Settlement
 from orchestrator.store.stage_commits import NextJob, StageCommit
 from orchestrator.store.tasks import NewTask, TaskRef
 from tests.crash import actors
-from tests.crash.fleet import FileNudges, Parts, ShiftedClock, build, nap
+from tests.crash.fleet import FileNudges, Parts, PassingClock, build, nap
 from tests.crash.nursery import Nursery, Process
 from tests.outside.client import Connection, Proxy, Remote
 
@@ -36,6 +37,7 @@ ROUNDS: Final = 12
 """So many rounds of sweeps are far more than any task needs to come to rest; two are promised."""
 
 
+_UNFINISHED: Final = "SELECT id FROM deployments WHERE task_id = :t AND status IN ('requested', 'running')"
 _MARKS: Final = """SELECT stage, stage_seq, round, parked_reason, stop_acknowledged_at IS NULL,
     (SELECT array_agg(id || status ORDER BY id) FROM effects WHERE task_id = :t),
     (SELECT array_agg(id || status ORDER BY id) FROM deployments WHERE task_id = :t),
@@ -43,18 +45,29 @@ _MARKS: Final = """SELECT stage, stage_seq, round, parked_reason, stop_acknowled
   FROM tasks WHERE id = :t"""
 
 
+class Work(StrEnum):
+    """How far the agent of the task's stage has come, where the stage has one."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    PASSED = "passed"
+
+
 @dataclass
 class Scene:
-    """One cell's task, its outside and its fleet. ``engine`` is the test process's own, as beat and workers use it."""
+    """One cell's task, its outside and its fleet. ``engine`` is the test process's own, as beat and workers use it;
+    ``until`` is the stage that ends the cell, as soon as no deployment of it is on its way."""
 
     parts: Parts
     engine: Engine
     nursery: Nursery
     setup: Remote
     proxy: Proxy
+    postgres: EmbeddedStores | None = None
     task: int = 0
     head: str = ""
     faults: int = 0
+    until: Stage = Stage.DONE
     agents: list[int] = field(default_factory=list)
 
     @property
@@ -101,7 +114,7 @@ class Scene:
 
     # --- the way to rest
 
-    def settle(self, enough: Callable[[], bool] | None = None) -> None:
+    def settle(self) -> None:
         """Faults are over: sweeps run, messages and deployers come, time passes, until nothing moves any more."""
         self.proxy.calm()
         quiet = 0
@@ -109,16 +122,18 @@ class Scene:
             before = self._marks()
             self.sweep()
             self.deliver()
-            if enough is not None and enough():
+            if self._is_over():
                 return
             self.let_time_pass()
             quiet = quiet + 1 if self._marks() == before else 0
-            if (is_terminal(self.stage()) and not self._unacknowledged()) or quiet >= 2:
+            if quiet >= 2:
                 return
 
-    def _unacknowledged(self) -> bool:
-        row = self.rows("SELECT stage, stop_acknowledged_at FROM tasks WHERE id = :t")[0]
-        return row.stage == Stage.CANCELLED and row.stop_acknowledged_at is None
+    def _is_over(self) -> bool:
+        row = self.rows("SELECT stage, stop_requested_at, stop_acknowledged_at FROM tasks WHERE id = :t")[0]
+        if row.stage == self.until and row.stop_requested_at is None:
+            return not self.rows(_UNFINISHED)
+        return is_terminal(Stage(row.stage)) and not (row.stage == Stage.CANCELLED and row.stop_acknowledged_at is None)
 
     def _marks(self) -> list[tuple[object, ...]]:
         """What tells whether anything moved: the task, its ledger, its deployments."""
@@ -140,7 +155,8 @@ class Scene:
             if not waiting and not launched:
                 return
             for name, *arguments in waiting:
-                self._deliver_one(name, *arguments)
+                if not self._is_over():
+                    self._deliver_one(name, *arguments)
             for deployment in launched:
                 self.deploy(deployment)
 
@@ -165,7 +181,7 @@ class Scene:
 
     def let_time_pass(self) -> None:
         """Minutes pass: waits with a time end, and what was launched and never came counts as old."""
-        assert isinstance(self.engine.clock, ShiftedClock)
+        assert isinstance(self.engine.clock, PassingClock)
         self.engine.clock.ahead += timedelta(minutes=10)
         self.change(
             """UPDATE deployments SET launched_at = launched_at - interval '10 minutes',
@@ -191,10 +207,13 @@ class Stand:
     folder: Path
     log: Path
     outside_folder: Path
+    postgres: EmbeddedStores | None = None
     count: int = 0
     _tables: list[str] = field(default_factory=list)
 
-    def scene(self, stage: Stage, *, staging: bool = False, agent: bool = False, **changes: Any) -> Scene:
+    def scene(
+        self, stage: Stage, *, staging: bool = False, covered: bool = False, work: Work = Work.PASSED, **changes: Any
+    ) -> Scene:
         """A new task at ``stage``, with all that comes before it done."""
         self.count += 1
         project = f"P{os.getpid()}x{self.count}"
@@ -209,16 +228,18 @@ class Stand:
             outside_folder=str(self.outside_folder),
             stage="" if stage in (Stage.DEPLOY_STAGING, Stage.DEPLOY) else stage,
             staging=staging,
+            covered=covered,
             **changes,
         )
         scene = Scene(
             parts=parts,
             engine=build(parts, self.store),
             nursery=self.nursery,
+            postgres=self.postgres,
             setup=Remote(self.connection, project, "setup"),
             proxy=Proxy(self.connection, project),
         )
-        _bring(scene, stage, agent=agent)
+        _bring(scene, stage, work)
         return scene
 
     def landings(self, scene: Scene) -> list[dict[str, Any]]:
@@ -244,10 +265,11 @@ def _tables(connection: Rows) -> list[str]:
     return [one for one in found if one not in kept]
 
 
-def _bring(scene: Scene, stage: Stage, *, agent: bool) -> None:
-    scene.setup.add_item(scene.item)
+def _bring(scene: Scene, stage: Stage, work: Work) -> None:
+    scene.setup.ask_for(scene.item)
     nodes.beat(scene.engine)
-    scene.head = scene.setup.push(scene.branch, "app.py")
+    documents = {f"docs/work-items/{scene.item}/{one}.md": b"# It\n\nDone.\n" for one in ("analysis", "architecture")}
+    scene.head = scene.setup.push(scene.branch, {"app.py": b"work", **documents})
     new = NewTask(scene.item, scene.parts.project, "Greet", "", "ann", 0, ())
     with scene.engine.store.transaction(Actor.MONITOR) as connection:
         started = tasks.start(connection, new)
@@ -260,8 +282,10 @@ def _bring(scene: Scene, stage: Stage, *, agent: bool) -> None:
     opened = _open_request(scene) if stage in WITH_PULL_REQUEST else None
     scene.change("UPDATE tasks SET head_sha = :h, pull_request = :n WHERE id = :t", h=scene.head, n=opened)
     scene.setup.worktree(scene.branch)
-    if scene.parts.stage:
-        running_job(scene) if agent else settled_job(scene)
+    if scene.parts.stage and work is Work.RUNNING:
+        running_job(scene)
+    elif scene.parts.stage and work is Work.PASSED:
+        settled_job(scene)
 
 
 def _open_request(scene: Scene) -> int:

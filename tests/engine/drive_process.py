@@ -2,18 +2,20 @@
 
 drive_process.py drive TASK ACTOR THREADS
 drive_process.py reap          one sweep, then whatever drives it asked for
+drive_process.py work ITEM     whatever moves the item, its agents too, until it leaves the stage it is at
 """
 
 import json
 import sys
 import threading
+from pathlib import Path
 
 from orchestrator.bootstrap import build_engine
 from orchestrator.domain.stages import Actor
-from orchestrator.engine import reaper
+from orchestrator.engine import intake, reaper
 from orchestrator.engine.drive import drive
 from orchestrator.settings import load_settings
-from tests.engine.real_engine import HeldNudges
+from tests.engine.real_engine import HeldNudges, World
 
 nudges = HeldNudges()
 engine = build_engine(load_settings(), nudges, pool_size=4)
@@ -32,6 +34,11 @@ if sys.argv[1] == "drive":
         thread.start()
     for thread in threads:
         thread.join()
+elif sys.argv[1] == "work":
+    world, item = World(engine, nudges, Path(), load_settings()), sys.argv[2]
+    intake.look_at_item(engine, "DEMO", item)
+    began = world.stage(item)
+    world.run_until(lambda: world.stage(item) != began, timeout_s=100)
 else:
     summary = reaper.reap(engine)
     assert not summary.failures, summary

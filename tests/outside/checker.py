@@ -127,7 +127,9 @@ _BY_ROW: Final = frozenset(
 
 def _was_done(row: LedgerRow) -> bool:
     """Whether the row says that something was changed, rather than found to be so, or left out."""
-    return not {"skipped", "kept", "by_hand", "gone", "already"} & set(row.result)
+    if row.kind is EffectKind.CLOSE_PR and not row.result.get("closed"):
+        return False
+    return not {"skipped", "kept", "by_hand"} & set(row.result)
 
 
 def _way_back(trail: Trail, landings: Sequence[Landing]) -> Found:

@@ -130,10 +130,10 @@ class Setup:
 
     place: Place
 
-    def push(self, branch: str, path: str) -> str:
-        return self.place.remote.commit(branch, files={path: b"work"})
+    def push(self, branch: str, files: Mapping[str, bytes]) -> str:
+        return self.place.remote.commit(branch, files=files)
 
-    def add_item(self, key: str) -> None:
+    def ask_for(self, key: str) -> None:
         self.place.tracker.add(key)
 
     def open_request(self, branch: str, body: str) -> int:
