@@ -77,8 +77,7 @@ class Load:
 
     def _add_one(self) -> None:
         """An item whose adding failed half-way may be there or not: then the next one is added, and both count."""
-        moving = sum(row.state not in OVER and row.state is not ItemState.PARKED for row in self.rows)
-        if not self.open or moving >= AT_ONCE:
+        if not self.open or len(self.restless()) >= AT_ONCE:
             return
         story = next(self._coming)
         blockers = [self.added[-1].key] if story.after_previous and self.added else []
