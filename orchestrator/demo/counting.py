@@ -56,12 +56,16 @@ _COME_AGAIN: Final = (EffectKind.TRACKER_STATE, EffectKind.NOTIFY)
 
 def count(pages: Sequence[ItemPage], outside: Outside) -> list[Counted]:
     """Every claim of every item, oldest first."""
-    found = [_counted(page, row, outside) for page in pages for row in page.effects]
+    return allowed_together([_counted(page, row, outside) for page in pages for row in page.effects])
+
+
+def allowed_together(found: Sequence[Counted]) -> list[Counted]:
+    """The same claims; what may come again may land as often as claims speak of it."""
     return [replace(one, allowed=_allowed(one, found)) if one.kind in _COME_AGAIN else one for one in found]
 
 
 def _allowed(claim: Counted, found: Sequence[Counted]) -> int:
-    """As often as claims speak of it: those that found it done already did nothing."""
+    """At most: those that found it done already did nothing."""
     return sum(one.allowed for one in found if one.about == claim.about)
 
 

@@ -261,6 +261,37 @@ def test_two_claims_of_one_landing_are_one_in_the_table():
     assert cells[EffectKind.MERGE_PR, "DEMO-1"] == (2, 1, 1)
 
 
+def twice_in_progress(landed: int, second: EffectStatus = EffectStatus.CONFIRMED) -> list[str]:
+    """An item that came back to development is in progress again."""
+    claims = [
+        counting.Counted(
+            "DEMO-1", EffectKind.TRACKER_STATE, "in_progress", 2, EffectStatus.CONFIRMED, False, "s", landed, 1
+        ),
+        counting.Counted("DEMO-1", EffectKind.TRACKER_STATE, "in_progress", 6, second, False, "s", landed, 1),
+    ]
+    return [one.problem for one in counting.allowed_together(claims) if one.problem]
+
+
+def test_a_state_may_come_as_often_as_claims_speak_of_it():
+    assert twice_in_progress(1) == []
+    assert twice_in_progress(2) == []
+    assert len(twice_in_progress(3)) == 2
+    assert len(twice_in_progress(0)) == 2
+
+
+def test_a_claim_of_a_state_that_was_revoked_is_no_problem_because_another_one_landed():
+    assert twice_in_progress(1, EffectStatus.REVOKED) == []
+    assert len(twice_in_progress(3, EffectStatus.REVOKED)) == 2
+
+
+def test_other_effects_land_once_however_many_claims_speak_of_them():
+    claims = [
+        counting.Counted("DEMO-1", EffectKind.OPEN_PR, "b", visit, EffectStatus.CONFIRMED, False, "marker", 2, 1)
+        for visit in (2, 4)
+    ]
+    assert all(one.problem for one in counting.allowed_together(claims))
+
+
 def test_what_landed_without_a_claim_is_found():
     outside = Outside(
         merges=(Merge("a" * 40, "1/5/merge_pr"),),
