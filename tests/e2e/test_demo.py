@@ -92,6 +92,16 @@ def test_the_story_ends_as_written_under_kill_9(tmp_path):
     assert left_over(tmp_path / "demo") == []
 
 
+def test_the_story_ends_as_written_over_http_on_a_forge_that_misbehaves(tmp_path):
+    code, answer, progress = tell(tmp_path, "--forge", "gitea", "--chaos", "--seed", "4")
+    assert (code, answer["problems"], answer["left_over"]) == (0, [], []), progress[-3000:]
+    assert_told_as_written(answer)
+    assert_each_effect_once(answer)
+    told = "\n".join(answer["notes"])
+    assert "done in git and not in the records" in told, told
+    assert left_over(tmp_path / "demo") == []
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_in_the_middle_leaves_nothing_behind(tmp_path, number):
     data_dir = tmp_path / "demo"
