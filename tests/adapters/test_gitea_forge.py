@@ -179,6 +179,13 @@ def test_protection_of_the_base_branch_is_kept_to(world: GiteaWorld) -> None:
     assert world.forge.branch_tip("main") == head
 
 
+def test_the_server_is_not_even_asked_to_delete_the_base_branch(world: GiteaWorld) -> None:
+    tip = world.forge.branch_tip("main") or ""
+    with pytest.raises(PermanentError, match="main"):
+        world.forge.delete_branch("main", expected_tip=tip)
+    assert asked(world, "POST", "/git-receive-pack") == 0
+
+
 # --- opening -----------------------------------------------------------------------------------------------------
 
 
