@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
-from jsonschema import Draft4Validator
+from jsonschema import Draft4Validator, ValidationError
+from jsonschema.exceptions import best_match
 
 from orchestrator.demo.doubles.gitea.deliveries import Delivery
 from orchestrator.demo.doubles.http_server import Exchange
@@ -40,27 +41,38 @@ def _variable(found: re.Match[str]) -> str:
     return "(.+)" if found[1] in ("branch", "basehead") else "([^/]+)"
 
 
-def _strict(name: str) -> dict[str, Any]:
-    """A schema that takes no field which the file does not know; definitions are strict as well."""
-    definitions = {
-        key: {**row, "additionalProperties": row.get("additionalProperties", False)} if "properties" in row else row
-        for key, row in SWAGGER["definitions"].items()
-    }
-    return {"$ref": f"#/definitions/{name}", "definitions": definitions}
+@cache
+def _definitions() -> dict[str, Any]:
+    """Those of the file, made strict: no field that it does not know. Go writes null for what is not there, and the
+    login of a person twice in a delivery; the file does not speak of either."""
+    found: dict[str, Any] = {}
+    for key, row in SWAGGER["definitions"].items():
+        if "properties" not in row:
+            found[key] = row
+            continue
+        properties = {name: _or_null(one) for name, one in row["properties"].items()}
+        if key == "User":
+            properties["username"] = {"type": "string"}
+        found[key] = {**row, "properties": properties, "additionalProperties": False}
+    return found
+
+
+def _or_null(schema: Mapping[str, Any]) -> dict[str, Any]:
+    if "$ref" in schema:
+        return {"anyOf": [dict(schema), {"type": "null"}]}
+    allowed = {"enum": [*schema["enum"], None]} if "enum" in schema else {}
+    return {**schema, **allowed, "type": [schema["type"], "null"]}
 
 
 def wrong_with(schema: Mapping[str, Any], value: object) -> list[str]:
     """What does not fit the schema (one with a ``$ref`` to a definition, or a list of such)."""
-    whole = {**schema, "definitions": _strict("x")["definitions"]}
-    found = Draft4Validator(whole).iter_errors(without_nulls(value))
-    return [f"{'/'.join(map(str, one.absolute_path))}: {one.message}" for one in found]
+    found = Draft4Validator({**schema, "definitions": _definitions()}).iter_errors(value)
+    return [f"{'/'.join(map(str, one.absolute_path))}: {_innermost(one)}" for one in found]
 
 
-def without_nulls(value: object) -> object:
-    """Go writes null for what is not there, and the login of a person twice; the file does not speak of it."""
-    if isinstance(value, dict):
-        return {key: without_nulls(one) for key, one in value.items() if one is not None and key != "username"}
-    return [without_nulls(one) for one in value] if isinstance(value, list) else value
+def _innermost(error: ValidationError) -> str:
+    deepest = best_match([error])
+    return deepest.message if deepest is not None else error.message
 
 
 def problems_of(exchange: Exchange) -> list[str]:
