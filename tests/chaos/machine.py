@@ -29,7 +29,7 @@ class OwnMachine:
         self._boot_file: Path | None = None
 
     def enter(self, boot_file: Path) -> None:
-        """``boot_file`` is made, and stands for the kernel's from now on."""
+        """``boot_file`` is made, and stands for the kernel's from now on; ``leave`` removes it."""
         try:
             _unshare()
             boot_file.write_text(BOOT_ID.read_text())
@@ -48,6 +48,11 @@ class OwnMachine:
     def unmount(self, disk: Path) -> None:
         """Give the place back; what is on the disk is gone."""
         _check(_libc.umount2(str(disk).encode(), _MNT_DETACH))
+
+    def leave(self) -> None:
+        """Remove what was made outside of the data directory. The mounts go with the process."""
+        if self._boot_file is not None:
+            self._boot_file.unlink(missing_ok=True)
 
     def change_boot_id(self, boot_id: str) -> None:
         """What a reboot does; running processes have read theirs before."""

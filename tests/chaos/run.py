@@ -54,6 +54,7 @@ def run(options: Options, say: Callable[[str], None]) -> Report:
         for left in arena.end():
             say(f"still running: {left}")
         _keep_runs(options.data_dir, machine)
+        machine.leave()
 
 
 def _keep_runs(data_dir: Path, machine: OwnMachine) -> None:

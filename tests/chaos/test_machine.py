@@ -34,6 +34,7 @@ ballast.unlink()
 machine.change_boot_id("another")
 print(before, LinuxHost("n").boot_id)
 machine.unmount(disk)
+machine.leave()
 """
 
 
@@ -46,3 +47,4 @@ def test_boot_id_and_full_disk_are_those_of_the_run_alone(tmp_path: Path) -> Non
     assert done.stdout.split() == ["28", real, "another"]
     assert BOOT_ID.read_text().strip() == real
     assert list((tmp_path / "disk").iterdir()) == []
+    assert not (tmp_path / "boot_id").exists()
