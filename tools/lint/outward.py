@@ -47,6 +47,7 @@ PORTS: Final = {
         slow=_names("branch_tip find_pull_requests pull_request statuses"),
         instant=_names("remote_url git_environment"),
     ),
+    "TrackerSetup": Port(("setup",), slow=_names("check")),
     "ForgeSetup": Port(("setup",), outward=_names("prepare"), slow=_names("check ping")),
     "Workspaces": Port(
         ("workspace", "git"),
@@ -59,13 +60,13 @@ PORTS: Final = {
     ),
     "Host": Port(("host",), slow=_names("kill kill_group"), instant=_names("myself liveness free_bytes")),
     "ChildRunner": Port(("runner", "child"), slow=_names("run")),
-    "AgentCli": Port(("agent_cli",), instant=_names("command")),
+    "AgentCli": Port(("agent_cli",), slow=_names("read"), instant=_names("command readable")),
     "AgentRuns": Port(
         ("agent_runs", "runs"),
-        slow=_names("start stop"),
+        slow=_names("start stop report so_far lines"),
         instant=_names("owner exit_record output_tail finished acknowledge"),
     ),
-    "Prompts": Port(("prompts",), instant=_names("render render_repair")),
+    "Prompts": Port(("prompts",), instant=_names("render render_repair own_template")),
     "VerdictFiles": Port(("verdict_files",), instant=_names("read")),
     "Deployer": Port(
         ("deployer",), outward=_names("launch"), slow=_names("observe end_command"), instant=_names("command_state")
