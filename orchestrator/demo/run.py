@@ -77,7 +77,7 @@ def tell_story(
     try:
         make_project(place)
         with (
-            demo_tracker(options.tracker) as tracker,
+            demo_tracker(options.tracker, options.seed) as tracker,
             demo_forge(options.forge, place, options.seed) as forge,
         ):
             lines = (*tracker.project_lines(), *forge.project_lines())
@@ -188,7 +188,11 @@ def _count(show: Show, seconds: float) -> Result:
     result = judge(ended(show.keys, pages, history), pages, _outside(show, pages), kills, seconds)
     breaches, notes = _audit(show.engine)
     unspent = () if show.chaos is None else tuple(f"no {one.moment} came to strike at" for one in show.chaos.unspent)
-    return replace(result, problems=result.problems + breaches, notes=(*notes, *unspent, *show.forge.notes()))
+    return replace(
+        result,
+        problems=result.problems + breaches,
+        notes=(*notes, *unspent, *show.tracker.notes(), *show.forge.notes()),
+    )
 
 
 def _outside(show: Show, pages: Sequence[ItemPage]) -> Outside:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -9,6 +10,7 @@ from typing import Final, Protocol
 
 from orchestrator.demo.doubles.plane import PlaneDouble
 from orchestrator.demo.doubles.plane.double import API_KEY, ORCHESTRATOR, WEBHOOK_SECRET
+from orchestrator.demo.doubles.traps import Trap, Trouble
 from orchestrator.demo.story import AUTHOR, PROJECT, Item
 from orchestrator.domain.work_items import TrackerState
 from orchestrator.engine import intake, operator
@@ -45,14 +47,17 @@ class DemoTracker(Protocol):
     def comments(self, key: str) -> Counter[str]:
         """How often each marker stands on the item."""
 
+    def notes(self) -> Sequence[str]:
+        """What there is to tell of it at the end."""
+
 
 @contextmanager
-def demo_tracker(name: str) -> Iterator[DemoTracker]:
-    """The tracker called ``name``, while the demo runs."""
+def demo_tracker(name: str, seed: int | None) -> Iterator[DemoTracker]:
+    """The tracker called ``name``, while the demo runs. With a ``seed`` it misbehaves, and tells some things twice."""
     if name == "plane":
         # Plane's own default of 60 requests a minute is for a slower story; its documentation says how to raise it.
         with PlaneDouble(PROJECT, per_minute=1200, people=(AUTHOR,)) as double:
-            yield PlaneTables(double)
+            yield PlaneTables(double, seed)
     else:
         yield LocalTables()
 
@@ -103,6 +108,9 @@ class LocalTables:
         with self._here.store.transaction() as connection:
             return Counter(one.marker for one in local_tracker.comments(connection, key))
 
+    def notes(self) -> Sequence[str]:
+        return ()
+
     @property
     def _here(self) -> Engine:
         assert self._engine is not None, "the fleet is not up yet"
@@ -124,8 +132,11 @@ _PRIORITIES: Final = ("none", "low", "medium", "high", "urgent")
 class PlaneTables:
     """People work in the stand-in, the fleet hears of it by signed webhooks, and what is counted is its own history."""
 
-    def __init__(self, double: PlaneDouble) -> None:
+    def __init__(self, double: PlaneDouble, seed: int | None) -> None:
         self.double = double
+        if seed is not None:
+            double.worker.duplicates = 0.3
+            double.traps.set(*_misfortunes(seed))
 
     def environment(self) -> Mapping[str, str]:
         return {
@@ -173,3 +184,32 @@ class PlaneTables:
         ours = self.double.user(ORCHESTRATOR).id
         found = [one for one in self.double.item(key).comments if one.actor == ours]
         return Counter((one.external_id or "").removeprefix(f"{key}/") for one in found)
+
+    def notes(self) -> Sequence[str]:
+        """What went over the wire, and which misfortunes it met."""
+        attempts = [status for hook in self.double.space.webhooks for _, status in hook.log]
+        sprung = [f"tracker: {method} {path}: {what}" for method, path, what in self.double.traps.sprung]
+        told = (
+            f"tracker: {len(self.double.exchanges)} calls answered, {len(attempts)} webhooks sent, "
+            f"{attempts.count(202)} of them taken"
+        )
+        return [told, *sprung]
+
+
+def _misfortunes(seed: int) -> list[Trap]:
+    """Each kind of trouble once, at a request that the seed chooses."""
+    chance = random.Random(seed)  # noqa: S311  # repeatable on purpose
+    comments, items = r"/comments/$", r"/work-items/[^/]+/$"
+    kinds = (
+        ("POST", comments, Trouble.SAY_AFTER, 2),
+        ("POST", comments, Trouble.SAY_BEFORE, 4),
+        ("POST", comments, Trouble.DROP_AFTER, 6),
+        ("POST", comments, Trouble.DROP_BEFORE, 8),
+        ("PATCH", items, Trouble.SAY_AFTER, 2),
+        ("PATCH", items, Trouble.DROP_AFTER, 3),
+        ("PATCH", items, Trouble.DROP_BEFORE, 4),
+        ("GET", items, Trouble.SAY_BEFORE, 20),
+    )
+    chosen = chance.sample(kinds, len(kinds))
+    said = {"error": "Something went wrong please try again later"}
+    return [Trap(method, path, what, skip=chance.randint(0, most), body=said) for method, path, what, most in chosen]
