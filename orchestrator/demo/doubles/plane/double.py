@@ -186,11 +186,10 @@ class PlaneDouble:
         return [one.external_id or "" for one in self.item(key).comments]
 
     def comments(self, key: str) -> list[str]:
-        """The comments as a person reads them, oldest first. Markup that is no line break stays as it is: nobody is
-        meant to send any."""
+        """The comments as a person reads them, oldest first: what is markup is not seen."""
         return [_as_read(one.html) for one in self.item(key).comments]
 
 
 def _as_read(markup: str) -> str:
     text = re.sub(r"<br\s*/?>", "\n", markup)
-    return html.unescape(re.sub(r"</?p>", "", text))
+    return html.unescape(re.sub(r"<[^>]*>", "", text))
