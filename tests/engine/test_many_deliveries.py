@@ -10,7 +10,6 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,16 +17,16 @@ from orchestrator.demo.doubles.plane import PlaneDouble
 from orchestrator.engine import deliveries
 from orchestrator.store import inbox
 from tests.adapters.plane.described import deliveries as recorded
+from tests.adapters.plane.spoiling import Spoiler
 from tests.engine.plane_engine import PROJECT, plane_world
 from tests.engine.real_engine import World
 
 ITEMS = 12
 SEED = 20261124
-_SPOILED: tuple[Any, ...] = (None, 0, -1, True, "", "\0", "\ud800", [], {}, [None], {"id": 0}, 2**70, 1e308, "x" * 999)
 
 
 class Players:
-    """Turns recorded deliveries into deliveries about items of the stand-in, and spoils some."""
+    """Turns recorded deliveries into deliveries about items of the stand-in."""
 
     def __init__(self, double: PlaneDouble, seed: int) -> None:
         self.random = random.Random(seed)
@@ -43,28 +42,6 @@ class Players:
         body["activity"]["actor"]["id"] = self._double.user("ann").id
         return json.dumps(body).encode()
 
-    def spoiled(self) -> bytes:
-        """A recorded one with something in it replaced, taken away or cut off."""
-        body = json.loads(json.dumps(self.random.choice(self._recorded)))
-        for _ in range(self.random.randint(1, 4)):
-            self._spoil(body)
-        raw = json.dumps(body).encode()
-        if self.random.random() < 0.1:
-            raw = raw[: self.random.randrange(len(raw))]
-        if self.random.random() < 0.1:
-            place = self.random.randrange(len(raw) or 1)
-            raw = raw[:place] + bytes([self.random.randrange(256)]) + raw[place + 1 :]
-        return raw
-
-    def _spoil(self, body: dict[str, Any]) -> None:
-        inner = [one for one in (body, body.get("data"), body.get("activity")) if isinstance(one, dict) and one]
-        chosen = self.random.choice(inner)
-        name = self.random.choice(sorted(chosen))
-        if self.random.random() < 0.3:
-            del chosen[name]
-        else:
-            chosen[name] = self.random.choice(_SPOILED)
-
 
 @pytest.fixture
 def double() -> Iterator[PlaneDouble]:
@@ -75,9 +52,9 @@ def double() -> Iterator[PlaneDouble]:
 
 def play(world: World, double: PlaneDouble, count: int) -> None:
     """People put items to work and stop every third; a delivery tells of each, among ``count`` in all."""
-    players, engine = Players(double, SEED), world.engine
+    players, spoiler, engine = Players(double, SEED), Spoiler(SEED), world.engine
     keys = [double.add_item(f"item {number}") for number in range(ITEMS)]
-    bodies = [players.spoiled() for _ in range(count - 2 * ITEMS)]
+    bodies = [spoiler.spoiled() for _ in range(count - 2 * ITEMS)]
     begun = [players.about(key) for key in keys]
     for body in begun:
         bodies.insert(players.random.randrange(len(bodies) // 2), body)

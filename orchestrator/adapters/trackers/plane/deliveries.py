@@ -15,6 +15,8 @@ from orchestrator.ports import Hint
 
 _MEANINGLESS: Final = frozenset({"issue_comment", "module", "cycle", "project"})
 """Events that no decision rests on: comments are for people."""
+_MOST: Final = 2**31
+"""Beyond the numbers that Plane's own column can hold."""
 
 
 def hint(body: bytes, project: str, key: str, me: Callable[[], str]) -> Hint | None:
@@ -28,12 +30,19 @@ def hint(body: bytes, project: str, key: str, me: Callable[[], str]) -> Hint | N
     theirs = data.get("project")
     if isinstance(theirs, str) and theirs and theirs != project:
         return None
-    if found.get("event") in _MEANINGLESS:
-        return Hint(note=f"{found.get('event')} {found.get('action')}: nothing rests on it")
+    event = found.get("event")
+    if isinstance(event, str) and event in _MEANINGLESS:
+        return Hint(note=f"{event}: nothing rests on it")
     if _actor(found) is not None and _actor(found) == me():
         return Hint(note="our own write")
     number = data.get("sequence_id")
-    if isinstance(theirs, str) and theirs and isinstance(number, int) and not isinstance(number, bool) and number > 0:
+    if (
+        isinstance(theirs, str)
+        and theirs
+        and isinstance(number, int)
+        and not isinstance(number, bool)
+        and 0 < number < _MOST
+    ):
         return Hint(items=(f"{key}-{number}",))
     # A deleted item is told by its id alone.
     return Hint(everything=True, note="it does not say which item")
