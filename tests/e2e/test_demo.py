@@ -92,13 +92,14 @@ def test_the_story_ends_as_written_under_kill_9(tmp_path):
     assert left_over(tmp_path / "demo") == []
 
 
-def test_the_story_ends_as_written_over_http_on_a_forge_that_misbehaves(tmp_path):
-    code, answer, progress = tell(tmp_path, "--forge", "gitea", "--chaos", "--seed", "4")
+def test_the_story_ends_as_written_over_http_on_a_tracker_and_a_forge_that_misbehave(tmp_path):
+    code, answer, progress = tell(tmp_path, "--tracker", "plane", "--forge", "gitea", "--chaos", "--seed", "4")
     assert (code, answer["problems"], answer["left_over"]) == (0, [], []), progress[-3000:]
     assert_told_as_written(answer)
     assert_each_effect_once(answer)
     told = "\n".join(answer["notes"])
     assert "done in git and not in the records" in told, told
+    assert "/comments/: done, dropped" in told, told
     assert left_over(tmp_path / "demo") == []
 
 
