@@ -20,6 +20,7 @@ from orchestrator.embedded.postgres import postgres_binary
 from orchestrator.embedded.postgres_leftovers import clear_stale_pid_file, end_orphans
 from orchestrator.embedded.valkey import valkey_binary
 from tests.fleet.conftest import gone, wait_until
+from tests.processes import is_running
 
 
 def _query(stores: EmbeddedStores, statement: str) -> str:
@@ -171,7 +172,7 @@ def test_a_backend_that_outlived_its_server_does_not_keep_the_next_one_from_star
         stores.stop()
         with EmbeddedStores(tmp_path, valkey=False) as again:
             assert _query(again, "SELECT 1") == "1"
-        assert not Path(f"/proc/{backend}").exists()
+        assert not is_running(backend)
 
 
 def test_a_backend_of_a_living_server_is_left_alone(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -22,13 +21,17 @@ from orchestrator.domain.configuration import AgentSpec, DeploySpec, ProjectConf
 from orchestrator.domain.deploy_repair import CommandState
 from orchestrator.domain.errors import LostRaceError
 from orchestrator.domain.lane_merges import merge_message
-from orchestrator.domain.ownership import ChildGroup, Liveness, Owner, ProcessState
-from orchestrator.domain.stages import Stage
+from orchestrator.domain.ownership import ChildGroup, HeldLease, Liveness, Owner, ProcessState
+from orchestrator.domain.stages import EffectKind, Stage
+from orchestrator.domain.views import GateOutcome, GateResult
 from orchestrator.effects.merge_pr import Decided
 from orchestrator.engine.context import Engine
 from orchestrator.ports import CommandResult, DeployRequest, MergeCandidate, Observation, ProjectPorts
 from orchestrator.settings import Switches, Timings
+from orchestrator.store import gate_results, leases, ledger, tasks
 from orchestrator.store.database import Store
+from orchestrator.store.gate_results import Judged
+from orchestrator.store.ledger import EffectKey
 from tests.fakes.forge import FakeForge
 from tests.fakes.notifier import FakeNotifier
 from tests.fakes.repository import Remote
@@ -423,28 +426,30 @@ def _put_verdict(place: Place, head: str) -> None:
 
 
 def _put_merge(place: Place, head: str) -> None:
-    """Merged and confirmed in this visit, as a predecessor would have left it."""
+    """Merged and confirmed in this visit, as a predecessor would have left it: re-tested, claimed, sent, confirmed,
+    under a lease that it gave back."""
     view = place.engine.view(place.task_id, _config(place.scenario))
     assert view is not None
     base = place.workspaces.base_tip()
     built = place.workspaces.build_merge(head, base, merge_message(view))
     assert isinstance(built, MergeCandidate)
-    place.workspaces.publish(BRANCH, built.commit_sha, head)
     number = view.pull_request or 0
-    place.forge.merge_pull_request(number, expected_head=built.commit_sha, message="")
     decided = Decided(
         str(number), head, built.head_sha, built.commit_sha, built.tree_sha, built.base_sha, BRANCH, "main"
     )
-
-    place.change(
-        """INSERT INTO effects (task_id, visit, kind, target, status, epoch, actor, request, result, sends, sent_at,
-          claimed_at, settled_at)
-        VALUES (:t, 5, 'merge_pr', :g, 'confirmed', 0, 'monitor', CAST(:q AS jsonb), CAST(:r AS jsonb), 1,
-          clock_timestamp(), clock_timestamp(), clock_timestamp())""",
-        "UPDATE tasks SET merged_sha = :m WHERE id = :t",
-        t=place.task_id,
-        g=f"#{number}@{built.commit_sha[:12]}",
-        q=json.dumps(asdict(decided)),
-        r=json.dumps({"merge_sha": built.commit_sha}),
-        m=built.commit_sha,
-    )
+    key = EffectKey(5, EffectKind.MERGE_PR, f"#{number}@{built.commit_sha[:12]}")
+    passed = GateResult(GateOutcome.PASS, "tested", head_sha=head, base_sha=base, tree_sha=built.tree_sha)
+    with place.store.transaction("monitor") as connection:
+        entry = leases.Entry("deploy-staging -> deploy", "monitor", place.host.myself())
+        held = leases.acquire(connection, place.task_id, entry, place.host)
+        assert isinstance(held, HeldLease)
+        gate_results.record_if_epoch_holds(connection, held, "check_branch_mergeable", passed, Judged(5, 0, 0.0))
+        claim = ledger.claim_if_epoch_holds(connection, held, key, asdict(decided))
+        assert isinstance(claim, ledger.Claim)
+        ledger.mark_sent_if_epoch_holds(connection, held, claim)
+    place.workspaces.publish(BRANCH, built.commit_sha, head)
+    place.forge.merge_pull_request(number, expected_head=built.commit_sha, message="")
+    with place.store.transaction("monitor") as connection:
+        ledger.confirm_if_epoch_holds(connection, held, claim, {"merge_sha": built.commit_sha})
+        tasks.record_merge(connection, place.task_id, built.commit_sha, by_hand=False)
+        leases.release(connection, held)
