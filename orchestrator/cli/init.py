@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -15,12 +16,14 @@ from orchestrator.cli.output import answer, json_option, printable
 from orchestrator.domain.errors import UsageError
 
 if TYPE_CHECKING:
-    from orchestrator.ports import Checked
+    from orchestrator.ports import Checked, ForgeSetup
     from orchestrator.settings import Settings
 
 EXAMPLE: Final = "example.orchestrator.yml"
 _TRACKERS: Final = ("local", "plane")
 _FORGES: Final = ("local", "gitea", "github")
+_ROUND_TRIP_S: Final = 10.0
+_POLL_S: Final = 0.2
 _SETTINGS: Final = {
     "plane": ("ORCH_PLANE_URL", "ORCH_PLANE_API_KEY_FILE", "ORCH_PLANE_WEBHOOK_SECRET_FILE"),
     "gitea": ("ORCH_GITEA_URL", "ORCH_GITEA_TOKEN_FILE", "ORCH_GITEA_WEBHOOK_SECRET_FILE"),
@@ -130,9 +133,42 @@ def _connect(settings: Settings, key: str, admin_token_file: Path | None, *, as_
         raise UsageError(f"the forge {project.forge} of {key} needs no connecting", remedy="`orch doctor` checks it")
     hook_url = settings.hook_url(project.forge)
     done = list(setup.prepare(hook_url))
+    if all(one.good for one in done):
+        done += _round_trip(settings, setup, project.forge, hook_url)
     answer(done, _told(done), as_json=as_json)
-    if not all(one.good for one in done):
+    if not all(one.good or one.mild for one in done):
         raise click.exceptions.Exit(exits.FAILED)
+
+
+def _round_trip(settings: Settings, setup: ForgeSetup, source: str, hook_url: str) -> Iterator[Checked]:
+    """Have the forge send a delivery now, and see it in the inbox: address, signature and way are right then.
+
+    A delivery that says the same as an earlier one is kept once, so not hearing it is no proof of the opposite.
+    """
+    from orchestrator.domain.errors import TransientError
+    from orchestrator.ports import Checked
+    from orchestrator.store import inbox, nodes
+
+    part, tried = f"{source} round trip", f"have a delivery sent to {hook_url}"
+    try:
+        store = session.store(settings)
+    except TransientError:
+        yield Checked(
+            part, tried, "not tried: no fleet runs", good=False, mild=True, mend="`orch up`, then connect again"
+        )
+        return
+    with store.snapshot() as connection:
+        began = nodes.database_time(connection)
+    sent, heard, deadline = setup.ping(hook_url), False, time.monotonic() + _ROUND_TRIP_S
+    while sent and not heard and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+        with store.snapshot() as connection:
+            heard = inbox.heard_since(connection, source, began)
+    if heard:
+        yield Checked(part, tried, "it arrived, signed")
+    else:
+        mend = "see the deliveries of the webhook at the forge, and `orch doctor`; the same one is kept only once"
+        yield Checked(part, tried, f"nothing new came in {_ROUND_TRIP_S:.0f} s", good=False, mild=True, mend=mend)
 
 
 def _told(done: list[Checked]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from werkzeug.serving import make_server
 
 from orchestrator.adapters.forges.gitea_setup import SCOPES
 from orchestrator.adapters.trackers.plane.setup import refused_address
-from orchestrator.cli import checks_connections, exits
+from orchestrator.cli import checks_connections, exits, init
 from orchestrator.cli.findings import Finding, Health
 from orchestrator.demo.doubles.gitea import Person
 from orchestrator.demo.doubles.plane import PlaneDouble
@@ -125,25 +125,42 @@ def test_an_address_is_judged_as_plane_judges_it(url: str, refused: str) -> None
     assert (refused in found[0]) if refused and found else (found is None and not refused)
 
 
-def test_a_knock_shows_that_the_address_leads_to_this_web_and_keeps_unsigned_ones_out(
-    orch: Orch, gitea: GiteaWorld, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def web(orch: Orch, gitea: GiteaWorld, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The web app behind a real server on this test's database; its address."""
     monkeypatch.setenv("ORCH_DATABASE_URL", database_url)
     monkeypatch.setenv("ORCH_BROKER_URL", "redis://127.0.0.1:1/0")
-    server = make_server("127.0.0.1", 0, create_app(load_settings()))
+    server = make_server("127.0.0.1", 0, create_app(load_settings()), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    try:
-        monkeypatch.setenv("ORCH_PUBLIC_URL", f"http://127.0.0.1:{server.server_port}")
-        [good] = [one for one in findings(fleet_runs=True) if one.part == "gitea webhooks"]
-        assert (good.health, "leads here" in good.got) == (Health.GOOD, True)
-        monkeypatch.setenv("ORCH_PUBLIC_URL", gitea.double.url)
-        [elsewhere] = [one for one in findings(fleet_runs=True) if one.part == "gitea webhooks"]
-        assert (elsewhere.health, "somebody else answers" in elsewhere.got) == (Health.BAD, True)
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    monkeypatch.setenv("ORCH_PUBLIC_URL", f"http://127.0.0.1:{server.server_port}")
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_knock_shows_that_the_address_leads_to_this_web_and_keeps_unsigned_ones_out(
+    web: str, gitea: GiteaWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [good] = [one for one in findings(fleet_runs=True) if one.part == "gitea webhooks"]
+    assert (good.health, "leads here" in good.got) == (Health.GOOD, True)
+    monkeypatch.setenv("ORCH_PUBLIC_URL", gitea.double.url)
+    [elsewhere] = [one for one in findings(fleet_runs=True) if one.part == "gitea webhooks"]
+    assert (elsewhere.health, "somebody else answers" in elsewhere.got) == (Health.BAD, True)
+
+
+def test_connecting_ends_with_a_delivery_that_came_all_the_way(
+    orch: Orch, web: str, gitea: GiteaWorld, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(init, "_ROUND_TRIP_S", 5.0)
+    (tmp_path / "admin").write_text(ADMIN_TOKEN)
+    done = orch("init", "--connect", "ORCH", "--admin-token-file", str(tmp_path / "admin"))
+    assert (done.code, "it arrived, signed" in done.out) == (exits.DONE, True), done.out + done.err
+    [hook] = gitea.double.forge.hooks.values()
+    object.__setattr__(hook, "secret", "another")
+    done = orch("init", "--connect", "ORCH", "--admin-token-file", str(tmp_path / "admin"))
+    assert "nothing new came in 5 s" in done.out
 
 
 @pytest.mark.parametrize(("tracker", "forge"), [("plane", "gitea"), ("local", "github"), ("local", "local")])
