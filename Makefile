@@ -18,8 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 MODE ?= quick
-# Two workers fit two cores; the tests wait for processes more than they compute. In their own order: the modules with
-# few but long tests stand early, and would otherwise be left for one worker at the end.
+# Two workers fit two cores; the tests wait for processes more than they compute.
 TEST_WORKERS ?= 2
 MINUTES ?= 3
 SEED ?= 1
@@ -48,7 +47,7 @@ up: $(VENV)/.ready-to-run
 	$(BIN)/orch up $(ARGS)
 
 test: $(VENV)/.ready-to-develop
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadscope $(ARGS)
 
 soak: $(VENV)/.ready-to-develop
 	$(BIN)/python -m pytest -m soak $(ARGS)

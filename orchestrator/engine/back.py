@@ -58,13 +58,22 @@ def _close_lane(region: Region, view: TaskView, before: tuple[EffectKind, ...], 
 
 
 def _tell(region: Region, scene: Scene) -> None:
-    """A message that cannot be sent must not keep a task from standing still: its claim stays and is seen."""
+    """A message that cannot be sent must not keep a task from standing still."""
     try:
         effects.run(region, scene, EffectKind.NOTIFY)
     except LostRaceError:
         raise
     except OrchestratorError as error:
         _log.warning("people were not told that %s is parked: %s", scene.view.work_item, error)
+        _give_up(region, scene)
+
+
+def _give_up(region: Region, scene: Scene) -> None:
+    """Nobody looks at a parked task again, and a message without a key cannot be looked for: its claim is taken back,
+    so that at rest none is open; the ledger says that it may not have arrived."""
+    view = region.view()
+    told = tuple(one for one in view.open_claims() if one.kind is EffectKind.NOTIFY)
+    effects.withdraw_open_claims(region, replace(scene, view=replace(view, effects=told)))
 
 
 def _scene(region: Region, view: TaskView, note: str, occasion: str) -> Scene:

@@ -33,7 +33,7 @@ def cancel(region: Region, view: TaskView) -> Step:
     hit("stop.waited")
     base_sha, repository = region.base()
     scene = Scene(view=region.view(), repository=repository, base_sha=base_sha, occasion="stop", cleanup=True)
-    effects.withdraw_open_claims(region, scene)
+    effects.withdraw_open_claims(region, replace(scene, view=_without_cleanup(scene.view)))
     _revoke_requested_deploys(region, scene)
     hit("stop.revoked")
     view = region.view()
@@ -43,6 +43,14 @@ def cancel(region: Region, view: TaskView) -> Step:
     _clean_up(region, replace(scene, view=view))
     hit("stop.cleaned")
     return _commit(region, view)
+
+
+def _without_cleanup(view: TaskView) -> TaskView:
+    """The cleanup of a STOP whose owner died is gone on with: taken back, it could not be claimed again, and what it
+    was to delete would stay."""
+    edge = cancel_edge(view.stage)
+    cleanup = () if edge is None else edge.effects
+    return replace(view, effects=tuple(one for one in view.effects if one.kind not in cleanup))
 
 
 def _end_agent(region: Region, view: TaskView) -> None:

@@ -92,6 +92,7 @@ def test_the_story_ends_as_written_under_kill_9(tmp_path):
     assert left_over(tmp_path / "demo") == []
 
 
+@pytest.mark.soak
 def test_the_story_ends_as_written_over_http_on_a_tracker_and_a_forge_that_misbehave(tmp_path):
     code, answer, progress = tell(tmp_path, "--tracker", "plane", "--forge", "gitea", "--chaos", "--seed", "4")
     assert (code, answer["problems"], answer["left_over"]) == (0, [], []), progress[-3000:]
