@@ -253,7 +253,13 @@ MUTANTS: Final = (
         "STOP_NO_POISON",
         "a STOP leaves the open claims of a dead owner as they are",
         "I2 I7 I13",
-        (Edit(_CANCEL, "    effects.withdraw_open_claims(region, scene)\n", ""),),
+        (
+            Edit(
+                _CANCEL,
+                "    effects.withdraw_open_claims(region, replace(scene, view=_without_cleanup(scene.view)))\n",
+                "",
+            ),
+        ),
         ("tests/engine/test_stop.py::test_a_stop_after_a_claim_of_a_dead_owner_makes_the_merge_impossible",),
     ),
     Mutant(
