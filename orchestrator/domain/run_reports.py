@@ -40,9 +40,6 @@ class RunReport:
 _TOLD_BEFORE_THE_SILENCE: Final = (Outcome.QUOTA, Outcome.RATE_LIMITED, Outcome.OVERLOADED)
 """CLIs wait for these without a word; the shim ends the wait, the stream has the reason."""
 
-NO_REPAIR: Final = (Outcome.AUTH, Outcome.QUOTA, Outcome.RATE_LIMITED, Outcome.OVERLOADED, Outcome.BAD_START)
-"""Outcomes after which a second turn would meet the same wall."""
-
 _SIGKILL: Final = 9
 
 

@@ -198,10 +198,10 @@ def prompt_of(engine: Engine, task_id: int) -> str:
     """
     with engine.store.transaction() as connection:
         job = jobs.live_of_task(connection, task_id)
-    spec = None if job is None else engine.project(job.project).config.agent_for(job.stage)
-    if job is None or spec is None:
+    ports = None if job is None else engine.project(job.project)
+    spec = None if job is None or ports is None else ports.config.agent_for(job.stage)
+    if job is None or ports is None or spec is None:
         raise UsageError("no agent works on it now", remedy="`orch why` tells what it waits for")
-    ports = engine.project(job.project)
     ports.workspaces.fetch()
     start = Start(job, ports, spec, ports.repository.at(ports.workspaces.base_tip()), turn=0)
     return engine.prompts.render(job.stage, _facts(engine, start, new_run(engine, start)))

@@ -14,7 +14,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from orchestrator.adapters.agents import readable
-from orchestrator.adapters.agents.events import Event, Events, at, count_at, stderr_tail, text_at
+from orchestrator.adapters.agents.events import Event, at, count_at, listen, stderr_tail, text_at
 from orchestrator.adapters.agents.readable import readable_by
 from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.runs import Usage
@@ -81,10 +81,8 @@ class ClaudeAgent:
 
     def read(self, output: RunOutput) -> RunReport:
         """What the last result says; without one, how far it came."""
-        events = Events(output.stdout)
         told = _Told()
-        for event in events:
-            told.take(event)
+        unread = listen(output.stdout, told)
         ended, detail = told.ending(stderr_tail(output.stderr))
         return RunReport(
             ended=ended,
@@ -96,7 +94,7 @@ class ClaudeAgent:
             reset_at=told.reset_at if ended is Outcome.QUOTA else None,
             detail=detail,
             refused=told.refused(),
-            unread=events.unread,
+            unread=unread,
         )
 
 

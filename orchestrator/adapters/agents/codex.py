@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from orchestrator.adapters.agents import readable
-from orchestrator.adapters.agents.events import Event, Events, count_at, stderr_tail, text_at
+from orchestrator.adapters.agents.events import Event, count_at, listen, stderr_tail, text_at
 from orchestrator.adapters.agents.readable import readable_by
 from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.runs import Usage
@@ -51,9 +51,8 @@ class CodexAgent:
 
     def read(self, output: RunOutput) -> RunReport:
         """What its last turn says; without an end of it, the last trouble that it spoke of."""
-        events, told = Events(output.stdout), _Told()
-        for event in events:
-            told.take(event)
+        told = _Told()
+        unread = listen(output.stdout, told)
         ended, detail = told.ending(stderr_tail(output.stderr))
         return RunReport(
             ended=ended,
@@ -62,7 +61,7 @@ class CodexAgent:
             usage_of_session=True,
             reset_at=reset_at(detail, output.ended.ended_at) if ended is Outcome.QUOTA else None,
             detail=detail,
-            unread=events.unread,
+            unread=unread,
         )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 LONGEST_LINE: Final = 10 * 1024 * 1024
 """Bytes of one line that are read; of a longer one nothing is, since a cut event is none."""
@@ -33,6 +33,20 @@ class Events:
                 self.unread += 1
             else:
                 yield event
+
+
+class Listener(Protocol):
+    """What a CLI's events are told to, one after the other."""
+
+    def take(self, event: Event) -> None: ...
+
+
+def listen(file: Path, told: Listener) -> int:
+    """Tell ``told`` every event of the file; how many lines were none."""
+    events = Events(file)
+    for event in events:
+        told.take(event)
+    return events.unread
 
 
 def _parsed(line: bytes) -> Event | None:

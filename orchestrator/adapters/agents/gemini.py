@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.adapters.agents import readable
-from orchestrator.adapters.agents.events import Event, Events, count_at, stderr_tail, text_at
+from orchestrator.adapters.agents.events import Event, count_at, listen, stderr_tail, text_at
 from orchestrator.adapters.agents.readable import readable_by
 from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.runs import Usage
@@ -65,9 +65,8 @@ class GeminiAgent:
 
     def read(self, output: RunOutput) -> RunReport:
         """What its result and its exit code say together."""
-        events, told = Events(output.stdout), _Told()
-        for event in events:
-            told.take(event)
+        told = _Told()
+        unread = listen(output.stdout, told)
         ended, detail = told.ending(output.ended.exit_code, stderr_tail(output.stderr))
         return RunReport(
             ended=ended,
@@ -75,8 +74,7 @@ class GeminiAgent:
             model=told.model,
             usage=told.usage(),
             detail=detail,
-            refused=tuple(told.refused),
-            unread=events.unread,
+            unread=unread,
         )
 
 
@@ -85,7 +83,6 @@ class _Told:
     session_id: str = ""
     model: str = ""
     result: Event | None = None
-    refused: tuple[str, ...] = ()
 
     def take(self, event: Event) -> None:
         match event.get("type"):

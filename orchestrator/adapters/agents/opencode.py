@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Final
 
 from orchestrator.adapters.agents import readable
-from orchestrator.adapters.agents.events import Event, Events, at, count_at, stderr_tail, text_at
+from orchestrator.adapters.agents.events import Event, at, count_at, listen, stderr_tail, text_at
 from orchestrator.adapters.agents.readable import readable_by
 from orchestrator.domain.run_reports import RunReport
 from orchestrator.domain.runs import Usage
@@ -45,9 +45,8 @@ class OpenCodeAgent:
 
     def read(self, output: RunOutput) -> RunReport:
         """What its steps and its error say; tokens and cost are the sums of the steps."""
-        events, told = Events(output.stdout), _Told()
-        for event in events:
-            told.take(event)
+        told = _Told()
+        unread = listen(output.stdout, told)
         ended, detail = told.ending(output.ended.exit_code, stderr_tail(output.stderr))
         return RunReport(
             ended=ended,
@@ -55,7 +54,7 @@ class OpenCodeAgent:
             usage=told.usage(),
             detail=detail,
             refused=tuple(told.refused),
-            unread=events.unread,
+            unread=unread,
         )
 
 

@@ -9,11 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from orchestrator.adapters.forges.gitea_api import SETTING, GiteaApi
-from orchestrator.adapters.forges.setups import checked, hook_checks
-from orchestrator.adapters.forges.wire import Row, flag, number, text
-from orchestrator.domain.errors import NeedsHumanError, OrchestratorError
+from orchestrator.adapters.forges.setups import RepositorySetup, checked, hook_checks
+from orchestrator.adapters.forges.wire import Row, flag, number
+from orchestrator.domain.errors import NeedsHumanError
 from orchestrator.ports import Checked
-from orchestrator.secret import Secret
 
 EVENTS: Final = ("push", "create", "delete", "status", "pull_request")
 SCOPES: Final = frozenset({"write:repository", "write:issue", "read:user"})
@@ -23,15 +22,8 @@ _MERGES: Final = {
 }
 
 
-class GiteaSetup:
-    """One repository, seen with the orchestrator's token. ``admin`` (the token of an administrator of the repository)
-    is used for what the other may not do: hooks and settings."""
-
-    def __init__(self, api: GiteaApi, *, base_branch: str, hook_secret: Secret | None, admin: GiteaApi | None = None):
-        self._api = api
-        self._admin = admin or api
-        self._base_branch = base_branch
-        self._secret = hook_secret
+class GiteaSetup(RepositorySetup[GiteaApi]):
+    """``ports.ForgeSetup`` for one repository of this forge."""
 
     # --- doctor ----------------------------------------------------------------------------------------------
 
@@ -143,7 +135,7 @@ class GiteaSetup:
             mend = "set ORCH_GITEA_WEBHOOK_SECRET"
             yield Checked(part, tried, "there is no secret to sign with", good=False, mend=mend)
             return
-        there = [one for one in self._admin.hooks() if text(one, "config", "url") == hook_url]
+        there = self.hooks_to(hook_url)
         for one in there[:-1]:
             self._admin.delete_hook(number(one, "id"))
         # Its secret cannot be read and cannot be changed: one that looks right is left, any other is made anew.
@@ -154,16 +146,6 @@ class GiteaSetup:
             self._admin.delete_hook(number(one, "id"))
         made = self._admin.add_hook(hook_url, self._secret, EVENTS)
         yield Checked(part, tried, f"made hook {made}")
-
-    def ping(self, hook_url: str) -> bool:
-        """Have the server send a push to ``hook_url`` now, as a real round trip; False: there is no such hook."""
-        try:
-            there = [one for one in self._admin.hooks() if text(one, "config", "url") == hook_url]
-        except OrchestratorError:
-            return False
-        for one in there[:1]:
-            self._admin.ping_hook(number(one, "id"))
-        return bool(there)
 
 
 def _scopes() -> str:

@@ -8,17 +8,14 @@ fast-forward, and the head branch is compared in the same step. GitHub finds by 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Final
+from collections.abc import Sequence
 
 from orchestrator.adapters.forges import github_deliveries
-from orchestrator.adapters.forges.addresses import Address, git_login
+from orchestrator.adapters.forges.addresses import Address
 from orchestrator.adapters.forges.github_api import GithubApi, Move
-from orchestrator.adapters.forges.markers import find_marked, with_marker
-from orchestrator.adapters.forges.remote_branches import RemoteBranches
+from orchestrator.adapters.forges.remote_repository import RemoteRepository
 from orchestrator.adapters.forges.wire import Answer, Row, at, flag, number, text
-from orchestrator.adapters.git.names import checked_branch, checked_sha
+from orchestrator.adapters.git.names import checked_sha
 from orchestrator.domain.errors import (
     LostRaceError,
     NotFoundError,
@@ -27,42 +24,18 @@ from orchestrator.domain.errors import (
     TransientError,
     UsageError,
 )
-from orchestrator.ports import CommitStatus, Hint, PullRequest, PullRequestState, StatusState
+from orchestrator.ports import Hint, PullRequest, PullRequestState
 from orchestrator.secret import Secret
 
-_GIT_USER: Final = "x-access-token"
-# A push is looked through in the background; what takes longer is found by the next pass.
-PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
 
+class GithubForge(RemoteRepository[GithubApi]):
+    """``ports.Forge`` on one repository of this forge."""
 
-class GithubForge:
-    """One repository. ``environment`` gives PATH, HOME and proxies to git; ``scratch`` is a folder of our own."""
+    git_user = "x-access-token"
 
-    def __init__(
-        self,
-        address: Address,
-        token: Secret,
-        *,
-        base_branch: str,
-        scratch: Path,
-        environment: Callable[[], Mapping[str, str]],
-        pauses_s: Sequence[float] = PAUSES_S,
-    ) -> None:
-        self.api = GithubApi(address, token)
-        self._address = address
-        self._token = token
-        self._base_branch = checked_branch(base_branch)
-        self._pauses_s = tuple(pauses_s)
-        self._branches = RemoteBranches(scratch, address.clone_url, lambda: {**environment(), **self.git_environment()})
-
-    def remote_url(self) -> str:
-        return self._address.clone_url
-
-    def git_environment(self) -> Mapping[str, str]:
-        return git_login(self._address, _GIT_USER, self._token)
-
-    def branch_tip(self, branch: str) -> str | None:
-        return self._branches.tip(branch)
+    @staticmethod
+    def connect(address: Address, token: Secret) -> GithubApi:
+        return GithubApi(address, token)
 
     def hint(self, event: str, body: bytes) -> Hint | None:
         """What a delivery of this repository's webhook speaks of; None: another repository."""
@@ -208,25 +181,3 @@ class GithubForge:
                 return state
             time.sleep(pause_s)
         return PullRequestState.OPEN
-
-    # --- branches, statuses, words of people -----------------------------------------------------------------
-
-    def delete_branch(self, branch: str, *, expected_tip: str) -> None:
-        """By git, since the API takes no expected tip. Gone already is success."""
-        if branch == self._base_branch:
-            raise PermanentError(f"{branch} is the base branch of {self._address.full_name} and is never deleted")
-        self._branches.delete(branch, expected_tip)
-
-    def statuses(self, sha: str) -> Sequence[CommitStatus]:
-        return self.api.statuses(checked_sha(sha))
-
-    def set_status(self, sha: str, context: str, state: StatusState, description: str) -> None:
-        self.api.set_status(checked_sha(sha), context, state.value, description)
-
-    def find_comment(self, number: int, marker: str) -> str | None:
-        """Id of the comment of the pull request that carries ``marker``, or None."""
-        return find_marked(self.api.comments(number), marker)
-
-    def add_comment(self, number: int, marker: str, text: str) -> str:
-        """Add ``text`` with the hidden ``marker``, unless a comment carries it already; its id."""
-        return self.find_comment(number, marker) or str(self.api.add_comment(number, with_marker(text, marker)))

@@ -6,25 +6,18 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from orchestrator.adapters.forges.github_api import GithubApi
-from orchestrator.adapters.forges.setups import checked, hook_checks
-from orchestrator.adapters.forges.wire import flag, number, text
-from orchestrator.domain.errors import NeedsHumanError, NotFoundError, OrchestratorError
+from orchestrator.adapters.forges.setups import RepositorySetup, checked, hook_checks
+from orchestrator.adapters.forges.wire import flag, number
+from orchestrator.domain.errors import NeedsHumanError, NotFoundError
 from orchestrator.ports import Checked
-from orchestrator.secret import Secret
 
 EVENTS: Final = (
     "push", "create", "delete", "status", "check_run", "pull_request", "pull_request_review", "issue_comment",
 )  # fmt: skip
 
 
-class GithubSetup:
-    """One repository, seen with the orchestrator's token; ``admin`` is used for the hooks."""
-
-    def __init__(self, api: GithubApi, *, base_branch: str, hook_secret: Secret | None, admin: GithubApi | None = None):
-        self._api = api
-        self._admin = admin or api
-        self._base_branch = base_branch
-        self._secret = hook_secret
+class GithubSetup(RepositorySetup[GithubApi]):
+    """``ports.ForgeSetup`` for one repository of this forge."""
 
     def check(self, hook_url: str) -> Sequence[Checked]:
         """Every finding; nothing is changed. ``hook_url`` is where the server is to send its webhooks."""
@@ -80,20 +73,10 @@ class GithubSetup:
             mend = "set ORCH_GITHUB_WEBHOOK_SECRET"
             yield Checked(part, tried, "there is no secret to sign with", good=False, mend=mend)
             return
-        there = [one for one in self._admin.hooks() if text(one, "config", "url") == hook_url]
+        there = self.hooks_to(hook_url)
         if there and all(one.good for one in hook_checks(part, hook_url, there, EVENTS, signed=True)):
             yield Checked(part, tried, "was there already")
             return
         for one in there:
             self._admin.delete_hook(number(one, "id"))
         yield Checked(part, tried, f"made hook {self._admin.add_hook(hook_url, self._secret, EVENTS)}")
-
-    def ping(self, hook_url: str) -> bool:
-        """Have the server send a ping to ``hook_url`` now, as a real round trip; False: there is no such hook."""
-        try:
-            there = [one for one in self._admin.hooks() if text(one, "config", "url") == hook_url]
-        except OrchestratorError:
-            return False
-        for one in there[:1]:
-            self._admin.ping_hook(number(one, "id"))
-        return bool(there)

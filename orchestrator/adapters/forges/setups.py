@@ -1,12 +1,15 @@
-"""What checks of forges have in common: one that raises is a finding too, and how a webhook must be."""
+"""What connecting a forge has in common: a check that raises is a finding too, and how a webhook must be."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Generic, Protocol, TypeVar
 
-from orchestrator.adapters.forges.wire import Row, flag, text
+from orchestrator.adapters.forges.addresses import Address
+from orchestrator.adapters.forges.wire import Row, flag, number, text
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.ports import Checked
+from orchestrator.secret import Secret
 
 
 def checked(part: str, tried: str, look: Callable[[], Iterable[Checked]]) -> Iterator[Checked]:
@@ -48,3 +51,41 @@ def _of_one(part: str, tried: str, hook: Row, events: Sequence[str]) -> Iterator
         yield Checked(part, tried, got, good=False, mend="let `orch init` make it anew")
     elif flag(hook, "active"):
         yield Checked(part, tried, "is active and tells of all that is needed")
+
+
+class HookApi(Protocol):
+    """What a setup needs of an API beside the words of its forge."""
+
+    address: Address
+
+    def hooks(self) -> Sequence[Row]: ...
+
+    def ping_hook(self, hook: int, /) -> None: ...
+
+
+A = TypeVar("A", bound=HookApi)
+
+
+class RepositorySetup(Generic[A]):
+    """One repository, seen with the orchestrator's token. ``admin`` (the API with the token of an administrator of the
+    repository) is used for what the other may not do: hooks and settings."""
+
+    def __init__(self, api: A, *, base_branch: str, hook_secret: Secret | None, admin: A | None = None) -> None:
+        self._api = api
+        self._admin = admin or api
+        self._base_branch = base_branch
+        self._secret = hook_secret
+
+    def hooks_to(self, hook_url: str) -> list[Row]:
+        """Webhooks that lead there, as the administrator sees them."""
+        return [one for one in self._admin.hooks() if text(one, "config", "url") == hook_url]
+
+    def ping(self, hook_url: str) -> bool:
+        """Have the server send a delivery to ``hook_url`` now, as a real round trip; False: there is no such hook."""
+        try:
+            there = self.hooks_to(hook_url)
+        except OrchestratorError:
+            return False
+        for one in there[:1]:
+            self._admin.ping_hook(number(one, "id"))
+        return bool(there)
