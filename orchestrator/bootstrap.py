@@ -11,7 +11,7 @@ from typing import Final, TypedDict, TypeVar
 from orchestrator.adapters import verdict_files
 from orchestrator.adapters.agent_runs import LocalAgentRuns
 from orchestrator.adapters.agents import built_in_clis, prompts
-from orchestrator.adapters.agents.sandbox import Fences
+from orchestrator.adapters.agents.sandbox import Sandboxes
 from orchestrator.adapters.celery_nudges import CeleryNudges, producer
 from orchestrator.adapters.children import LeasedChildren
 from orchestrator.adapters.deployers.by_driver import deployers_here
@@ -129,7 +129,7 @@ def build_agent_runs(settings: Settings, host: Host, clis: dict[str, AgentCli]) 
         host=host,
         clis=clis,
         search_path=basic.get("PATH", "/usr/bin:/bin"),
-        fences=Fences((settings.data_dir,), settings.secret_files()),
+        sandboxes=Sandboxes((settings.data_dir,), settings.secret_files()),
     )
 
 

@@ -185,7 +185,7 @@ _OPERATOR: Final = Rules(
         (AgentSpec, "command"): "Words of the command; the prompt comes on stdin, no shell is used.",
         (AgentSpec, "arguments"): "Words that are added to an agent CLI's own arguments.",
         (AgentSpec, "credentials"): "Files by the variable in which the agent, and only it, gets their text.",
-        (AgentSpec, "sandbox"): "Whether it runs behind a fence of bubblewrap.",
+        (AgentSpec, "sandbox"): "Whether it runs in a sandbox of bubblewrap.",
         (AgentSpec, "sandbox_readable"): "Paths that it may read inside, beside the system and its own.",
         (AgentSpec, "memory_mib"): "MiB of memory of all its processes; 0: no limit.",
         (AgentSpec, "processes"): "Processes at once; 0: no limit.",

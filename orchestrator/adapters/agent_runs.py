@@ -22,7 +22,7 @@ from typing import Final
 from orchestrator.adapters import procfs, shim, verdict_files
 from orchestrator.adapters import run_directory as files
 from orchestrator.adapters.agents.environment import agent_environment, read_credentials
-from orchestrator.adapters.agents.sandbox import Fences
+from orchestrator.adapters.agents.sandbox import Sandboxes
 from orchestrator.adapters.open_runs import OpenRuns
 from orchestrator.adapters.shim_agent import Request
 from orchestrator.domain.errors import ConfigurationError, PermanentError, TransientError, UsageError
@@ -55,15 +55,15 @@ class LocalAgentRuns:
         host: Host,
         clis: Mapping[str, AgentCli],
         search_path: str = os.defpath,
-        fences: Fences | None = None,
+        sandboxes: Sandboxes | None = None,
         output_cap: int = OUTPUT_CAP,
         start_timeout_s: float = _START_S,
     ) -> None:
-        """``search_path`` is the PATH that agents get, after a directory that holds ``orch`` alone; ``fences`` hide
+        """``search_path`` is the PATH that agents get, after a directory that holds ``orch`` alone; ``sandboxes`` hide
         what is the orchestrator's own from them."""
         self._base, self._host, self._clis = base, host, clis
         self._search_path, self._output_cap, self._start_timeout_s = search_path, output_cap, start_timeout_s
-        self._fences = fences or Fences((base,))
+        self._sandboxes = sandboxes or Sandboxes((base,))
         self._open = OpenRuns(base)
 
     def start(self, request: AgentRequest) -> Owner:
@@ -111,7 +111,7 @@ class LocalAgentRuns:
             additions={**command.environment, **request.spec.environment},
             credentials=credentials,
         )
-        argv = self._fences.around(request, command.argv, environment["PATH"])
+        argv = self._sandboxes.around(request, command.argv, environment["PATH"])
         return Request(
             run_id=request.run_id,
             node=self._host.node,
@@ -126,7 +126,7 @@ class LocalAgentRuns:
             file_size_limit=request.spec.file_size_mib * _MIB,
             memory_limit=request.spec.memory_mib * _MIB,
             process_limit=request.spec.processes,
-            fenced=argv != command.argv,
+            sandboxed=argv != command.argv,
             masks=[value for value in credentials.values() if len(value) >= _SHORTEST_SECRET],
         )._asdict()
 

@@ -243,7 +243,7 @@ class Watch:
         self._remember(*procfs.strays(_traces_of(self._request, self._agent)))
         grace = _asked_grace(self._request.grace_s)
         gentle = self._request.gentle_signal
-        if self._request.fenced:
+        if self._request.sandboxed:
             # bubblewrap dies of any signal and takes all inside with it, so the program inside is asked.
             self._ending.append((now, lambda: self._signal_inside(gentle)))
         elif gentle != signal.SIGTERM:
@@ -255,7 +255,7 @@ class Watch:
         self._ending.append((now + grace, lambda: self._signal_group(signal.SIGKILL)))
 
     def _signal_inside(self, signum: int) -> None:
-        """The agent's own program: the child of the first process of the fence's pid namespace."""
+        """The agent's own program: the child of the first process of the sandbox's pid namespace."""
         for first in procfs.children_of(self._agent.pid):
             for pid in procfs.children_of(first):
                 with contextlib.suppress(ProcessLookupError, PermissionError):

@@ -36,7 +36,7 @@ class Request(NamedTuple):
     file_size_limit: int
     memory_limit: int = 0
     process_limit: int = 0
-    fenced: bool = False
+    sandboxed: bool = False
     masks: list[str] = []  # noqa: RUF012  # a named tuple's default is never changed
 
 

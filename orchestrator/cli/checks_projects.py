@@ -50,7 +50,7 @@ def _projects(settings: Settings, config: OperatorConfig) -> Iterator[Finding]:
             for stage, spec in project.agents.items():
                 part = f"{project.key} {stage}"
                 yield _agent(settings, engine, part, spec)
-                yield from _fence(part, spec)
+                yield from _sandbox(part, spec)
                 yield from guarded(f"{part} credentials", "read them", partial(_credentials, part, stage, spec))
     finally:
         engine.store.engine.dispose()
@@ -104,19 +104,19 @@ def _version(program: str, path: str) -> str:
     return (said.stdout or said.stderr).strip().partition("\n")[0]
 
 
-def _fence(part: str, spec: AgentSpec) -> Iterator[Finding]:
+def _sandbox(part: str, spec: AgentSpec) -> Iterator[Finding]:
     from orchestrator.adapters.agents import sandbox
     from orchestrator.domain.configuration import Sandbox
 
-    tried, problem = f"fence it by bubblewrap ({spec.sandbox})", sandbox.problem()
+    tried, problem = f"sandbox it by bubblewrap ({spec.sandbox})", sandbox.problem()
     if spec.sandbox is Sandbox.OFF:
         mend = "choose `preferred`, unless it runs as a user that owns nothing else"
-        yield Finding(f"{part} fence", tried, "none: it reads what this user reads", Health.WARNING, mend)
+        yield Finding(f"{part} sandbox", tried, "none: it reads what this user reads", Health.WARNING, mend)
     elif problem:
         health = Health.BAD if spec.sandbox is Sandbox.REQUIRED else Health.WARNING
-        yield Finding(f"{part} fence", tried, problem, health, "install bubblewrap and allow user namespaces")
+        yield Finding(f"{part} sandbox", tried, problem, health, "install bubblewrap and allow user namespaces")
     else:
-        yield Finding(f"{part} fence", tried, "works")
+        yield Finding(f"{part} sandbox", tried, "works")
 
 
 def _credentials(part: str, stage: Stage, spec: AgentSpec) -> Iterator[Finding]:

@@ -172,6 +172,6 @@ def _agent(place: Place, stage: str) -> dict[str, object]:
         "wall_clock_s": 300,
         "silence_s": 300,
         "environment": {MARKER: str(place.world)},
-        # The scripted agents note their cues outside of the worktree, where a fence lets nobody write.
+        # The scripted agents note their cues outside of the worktree, where a sandbox lets nobody write.
         "sandbox": "off",
     }

@@ -26,7 +26,7 @@ class OnDeployFailure(StrEnum):
 
 
 class Sandbox(StrEnum):
-    """Whether an agent runs behind a fence: never without one, behind one where it can be had, or without."""
+    """Whether an agent runs in a sandbox: never without one, in one where it can be had, or without."""
 
     REQUIRED = "required"
     PREFERRED = "preferred"

@@ -14,7 +14,7 @@ from typing import Any
 from orchestrator.adapters import procfs
 from orchestrator.adapters.agent_runs import LocalAgentRuns
 from orchestrator.adapters.agents.command import CommandAgent
-from orchestrator.adapters.agents.sandbox import Fences
+from orchestrator.adapters.agents.sandbox import Sandboxes
 from orchestrator.adapters.host import LinuxHost
 from orchestrator.adapters.run_directory import marker_of
 from orchestrator.adapters.shim_agent import adopt_orphans
@@ -28,8 +28,8 @@ from tests.processes import NAP, python, until
 class Bench:
     """A base directory, a worktree, and requests for runs there; ends whatever a test started."""
 
-    def __init__(self, directory: Path, fences: Fences | None = None) -> None:
-        self.fences = fences
+    def __init__(self, directory: Path, sandboxes: Sandboxes | None = None) -> None:
+        self.sandboxes = sandboxes
         adopt_orphans()  # see ShimRun
         self.base, self.worktree = directory / "runs", directory / "worktree"
         self.worktree.mkdir()
@@ -38,7 +38,9 @@ class Bench:
 
     def fresh(self) -> LocalAgentRuns:
         """What a worker that was just started has: the base directory and nothing else."""
-        return LocalAgentRuns(self.base, host=LinuxHost("here"), clis={"command": CommandAgent()}, fences=self.fences)
+        return LocalAgentRuns(
+            self.base, host=LinuxHost("here"), clis={"command": CommandAgent()}, sandboxes=self.sandboxes
+        )
 
     def request(
         self, program: str = NAP, *, prompt: str = "", environment: Mapping[str, str] | None = None, **spec: Any

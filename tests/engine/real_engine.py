@@ -151,7 +151,7 @@ def make_world(
 ) -> World:
     """A project DEMO with a sample repository, an agent that does what its work item's body says, and an engine."""
     repository = make_repository(tmp_path, repository_yml)
-    # A checkout may lie where a fence hides it; what a fence does is tested with the agents' own tests.
+    # A checkout may lie where a sandbox hides it; what a sandbox does is tested with the agents' own tests.
     spec = f'{{runtime: command, sandbox: off, command: ["{sys.executable}", "{AGENT}", "{{stage}}"]}}'
     lines = "\n".join(f"      {stage}: {spec.replace('{stage}', stage)}" for stage in stages)
     config = tmp_path / "orchestrator.yml"

@@ -1,7 +1,7 @@
-"""A fence around one agent run by bubblewrap: it sees the system, its worktree and its own directory, and nothing else
+"""A sandbox of bubblewrap for one agent run: it sees the system, its worktree and its own directory, and nothing else
 of this machine's account; it writes in the last two only.
 
-Without the fence an agent is a process of the same user: what that user may read, it may read. ``docs/security.md``
+Without the sandbox an agent is a process of the same user: what that user may read, it may read. ``docs/security.md``
 says which attempt fails only inside.
 """
 
@@ -42,7 +42,7 @@ _GIT_FROZEN: Final = ("config", "hooks", "info", "objects/info")
 
 
 @dataclass(frozen=True, slots=True)
-class Fence:
+class SandboxProfile:
     """What a run sees beside the bare system. ``hidden`` directories are empty for it, ``masked`` files too."""
 
     hidden: tuple[Path, ...]
@@ -78,7 +78,7 @@ def _outermost(directories: Iterable[Path]) -> Iterator[Path]:
 
 @cache
 def problem() -> str:
-    """Why there can be no fence on this machine; empty when there can. Tried once a process."""
+    """Why there can be no sandbox on this machine; empty when there can. Tried once a process."""
     program = shutil.which(PROGRAM)
     if program is None:
         return f"{PROGRAM} is not installed (package bubblewrap)"
@@ -92,20 +92,20 @@ def problem() -> str:
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"{program} does not start: {error}"
-    return "" if tried.returncode == 0 else f"{program} cannot fence here: {tried.stderr.strip()}"
+    return "" if tried.returncode == 0 else f"{program} cannot be used here: {tried.stderr.strip()}"
 
 
-class Fences:
-    """Makes the fence of a run. ``own``: directories of the orchestrator (its data, its sockets); ``secrets``: files
+class Sandboxes:
+    """Makes the sandbox of a run. ``own``: directories of the orchestrator (its data, its sockets); ``secrets``: files
     that hold its secrets."""
 
     def __init__(self, own: Sequence[Path], secrets: Sequence[Path] = ()) -> None:
         self._own, self._secrets = tuple(own), tuple(secrets)
 
     def around(self, request: AgentRequest, argv: Sequence[str], search_path: str) -> tuple[str, ...]:
-        """``argv`` behind the fence that the configuration asks for; ``argv`` itself where there is to be none.
+        """``argv`` in the sandbox that the configuration asks for; ``argv`` itself where there is to be none.
 
-        Raises ConfigurationError when a fence is required and cannot be had.
+        Raises ConfigurationError when a sandbox is required and cannot be had.
         """
         mode = request.spec.sandbox
         if mode is Sandbox.OFF or (mode is Sandbox.PREFERRED and problem()):
@@ -115,12 +115,12 @@ class Fences:
                 f"agents.{request.stage}.sandbox: is required, and {problem()}",
                 remedy="install bubblewrap and allow user namespaces, or choose `preferred`",
             )
-        fence = self._fence(request, argv, search_path)
-        return (PROGRAM, *fence.arguments(), "--chdir", str(request.worktree), "--", *argv)
+        profile = self._profile(request, argv, search_path)
+        return (PROGRAM, *profile.arguments(), "--chdir", str(request.worktree), "--", *argv)
 
-    def _fence(self, request: AgentRequest, argv: Sequence[str], search_path: str) -> Fence:
+    def _profile(self, request: AgentRequest, argv: Sequence[str], search_path: str) -> SandboxProfile:
         git = request.worktree / ".git"
-        return Fence(
+        return SandboxProfile(
             hidden=(*map(Path, _SYSTEM_HIDDEN), _home(), *self._own),
             masked=self._secrets,
             readable=(

@@ -1,4 +1,4 @@
-"""Behind the fence an agent reaches nothing of the orchestrator; every attempt is made by a real process."""
+"""In the sandbox an agent reaches nothing of the orchestrator; every attempt is made by a real process."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ import pytest
 
 from orchestrator.adapters import procfs
 from orchestrator.adapters.agents import sandbox
-from orchestrator.adapters.agents.sandbox import Fences
+from orchestrator.adapters.agents.sandbox import Sandboxes
 from orchestrator.adapters.run_directory import marker_of
 from orchestrator.domain.configuration import Sandbox
 from orchestrator.domain.errors import ConfigurationError
 from tests.adapters.agent_bench import Bench
 from tests.processes import until
 
-fenced = pytest.mark.skipif(bool(sandbox.problem()), reason=f"no fence on this machine: {sandbox.problem()}")
+sandboxed = pytest.mark.skipif(bool(sandbox.problem()), reason=f"no sandbox on this machine: {sandbox.problem()}")
 
 TRY = """
 import json, os, socket, subprocess
@@ -58,7 +58,7 @@ def database(tmp_path: Path, secret: Path) -> Iterator[Path]:
 @pytest.fixture
 def bench(tmp_path: Path, secret: Path) -> Iterator[Bench]:
     """The base directory lies in a data directory of the orchestrator, as it does in production."""
-    made = Bench(tmp_path / "data", Fences((tmp_path / "data",), (secret,)))
+    made = Bench(tmp_path / "data", Sandboxes((tmp_path / "data",), (secret,)))
     subprocess.run(["git", "init", "-q", str(made.worktree)], check=True)
     (made.worktree / ".git" / "hooks").mkdir(exist_ok=True)
     yield made
@@ -86,29 +86,28 @@ def acts_on(bench: Bench, secret: Path, database: Path) -> str:
             f"'the database socket': lambda: socket.socket(socket.AF_UNIX).connect({str(database)!r})",
             f"'a hook': lambda: open({str(git / 'hooks/pre-push')!r}, 'w')",
             f"'git configuration': lambda: open({str(git / 'config')!r}, 'a')",
-            "'its shim': lambda: os.kill(os.getppid(), 0) if os.getppid() > 2 else 1 / 0",
-            f"'environment of others': lambda: open('/proc/{os.getpid()}/environ').read()",
-            "'the system': lambda: open('/etc/orch-red-team', 'w')",
+            f"'a process of another': lambda: os.kill({os.getpid()}, 0)",
+            f"'the environment of another': lambda: open('/proc/{os.getpid()}/environ').read()",
         )
     )
 
 
-@fenced
+@sandboxed
 def test_inside_every_attempt_at_what_is_not_its_own_fails(bench: Bench, secret: Path, database: Path) -> None:
-    found = attempts(bench, acts_on(bench, secret, database), Sandbox.REQUIRED)
+    # Tried inside alone: outside, as root, it would succeed on the machine of whoever runs the tests.
+    system = "'the system': lambda: open('/etc/orch-red-team', 'w')"
+    found = attempts(bench, f"{acts_on(bench, secret, database)},{system}", Sandbox.REQUIRED)
     assert {name: result for name, result in found.items() if result == "done"} == {}
 
 
-def test_outside_the_same_attempts_succeed_so_the_fence_is_what_prevents_them(
+def test_outside_the_same_attempts_succeed_so_the_sandbox_is_what_prevents_them(
     bench: Bench, secret: Path, database: Path
 ) -> None:
     found = attempts(bench, acts_on(bench, secret, database), Sandbox.OFF)
-    prevented = ("a secret", "another worktree", "the database socket", "a hook", "git configuration")
-    assert [found[name] for name in prevented] == ["done"] * len(prevented)
-    Path("/etc/orch-red-team").unlink(missing_ok=True)
+    assert {name: result for name, result in found.items() if result != "done"} == {}
 
 
-@fenced
+@sandboxed
 def test_inside_it_works_as_usual(bench: Bench) -> None:
     acts = ",".join(
         (
@@ -124,7 +123,7 @@ def test_inside_it_works_as_usual(bench: Bench) -> None:
     assert {name: result for name, result in found.items() if result != "done"} == {}
 
 
-@fenced
+@sandboxed
 def test_the_program_inside_is_asked_before_it_is_ended(bench: Bench) -> None:
     program = (
         "import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: (open('asked', 'w'), sys.exit(0)));"
@@ -137,7 +136,7 @@ def test_the_program_inside_is_asked_before_it_is_ended(bench: Bench) -> None:
     assert (bench.worktree / "asked").exists()
 
 
-@fenced
+@sandboxed
 def test_what_it_leaves_behind_inside_is_gone_with_it(bench: Bench) -> None:
     program = (
         "import subprocess, sys; p = subprocess.Popen(['setsid', 'sleep', '300'], stdout=-3, stdin=-3, stderr=-3);"
@@ -150,7 +149,7 @@ def test_what_it_leaves_behind_inside_is_gone_with_it(bench: Bench) -> None:
     assert procfs.strays(procfs.Traces(marker_of(request.run_id))) == []
 
 
-def test_where_no_fence_can_be_had_required_refuses_and_preferred_goes_on(
+def test_where_no_sandbox_can_be_had_required_refuses_and_preferred_goes_on(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sandbox, "problem", lambda: "bwrap is not installed")
