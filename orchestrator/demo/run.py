@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy.exc import OperationalError
+
 from orchestrator.adapters.celery_nudges import CeleryNudges, producer
 from orchestrator.bootstrap import build_engine
 from orchestrator.demo.chaos import Chaos
@@ -144,11 +146,20 @@ def _watch_to_the_end(show: Show, deadline: float) -> None:
                 show.progress.say(str(kill))
         if time.monotonic() >= next_look:
             next_look = time.monotonic() + _LOOK_S
-            rows = _board(show)
-            _direct(show, rows)
-            if len(rows) == len(STORY) and all(row.state in _OVER for row in rows):
+            if _is_over(show):
                 return
         time.sleep(_LOOK_S if show.chaos is None else _STRIKE_S)
+
+
+def _is_over(show: Show) -> bool:
+    """One look at the story, which also plays its people. A database that is being killed or comes up again is looked
+    at the next time."""
+    try:
+        rows = _board(show)
+        _direct(show, rows)
+    except OperationalError:
+        return False
+    return len(rows) == len(STORY) and all(row.state in _OVER for row in rows)
 
 
 def _board(show: Show) -> list[ItemRow]:

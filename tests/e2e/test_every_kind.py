@@ -6,7 +6,6 @@ import json
 import random
 import signal
 import time
-from collections import deque
 from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
@@ -20,11 +19,12 @@ from orchestrator.demo.chaos import Kill, Moment
 from orchestrator.demo.progress import Progress
 from orchestrator.engine.context import Engine
 from orchestrator.fleet import Fleet
-from orchestrator.fleet.identity import identify
+from orchestrator.fleet.identity import ProcessIdentity, identify
 
 pytestmark = [pytest.mark.fleet, pytest.mark.soak, pytest.mark.timeout(900)]
 
 _PAUSE_S = 2.5
+_FLEETING = ("deployer", "agent", "shim")
 KINDS = (
     "agent",
     "shim",
@@ -52,8 +52,9 @@ class EveryKind:
         self._engine, self._fleet = engine, fleet
         left = list(KINDS)
         random.Random(seed).shuffle(left)  # repeatable on purpose
-        # What has no process at this moment is tried again after the others.
-        self._left = deque(sorted(left, key=lambda kind: kind == "supervisor"))
+        # What lives for seconds only is taken as soon as there is one; the supervisor last.
+        order = {kind: place for place, kind in enumerate(_FLEETING)}
+        self._left = sorted(left, key=lambda kind: order.get(kind, len(order) + (kind == "supervisor")))
         self._began = time.monotonic()
         self._not_before = self._began + _PAUSE_S
         self.kills: list[Kill] = []
@@ -63,17 +64,25 @@ class EveryKind:
     def tick(self) -> Kill | None:
         if not self._left or time.monotonic() < self._not_before:
             return None
-        kind = self._left.popleft()
-        pid = self._find(kind)
-        victim = None if pid is None else identify(pid)
-        if victim is None or not victim.send(signal.SIGKILL):
-            self._left.append(kind)
+        struck = self._strike()
+        if struck is None:
             return None
+        kind, victim = struck
+        self._left.remove(kind)
         self._after(kind)
         self._not_before = time.monotonic() + _PAUSE_S
         at = round(time.monotonic() - self._began, 1)
         self.kills.append(Kill(Moment.ANY, kind, "", "", (victim.pid,), at))  # type: ignore[arg-type]  # a word of ours
         return self.kills[-1]
+
+    def _strike(self) -> tuple[str, ProcessIdentity] | None:
+        """Kill the first that is left and lives now."""
+        for kind in self._left:
+            pid = self._find(kind)
+            victim = None if pid is None else identify(pid)
+            if victim is not None and victim.send(signal.SIGKILL):
+                return kind, victim
+        return None
 
     def _find(self, kind: str) -> int | None:
         if kind in ("shim", "agent"):
