@@ -1,4 +1,4 @@
-"""A snapshot of a task with nothing in it, to be changed by ``replace``."""
+"""A snapshot of a task with nothing in it, and a job that nobody has started, to be changed by ``replace``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from orchestrator.domain.configuration import Approval, Limits, OnDeployFailure
 from orchestrator.domain.stages import Stage
-from orchestrator.domain.views import Policy, TaskView
+from orchestrator.domain.views import JobStatus, JobView, Policy, TaskView
 
 EMPTY_VIEW = TaskView(
     task_id=1,
@@ -44,4 +44,19 @@ EMPTY_VIEW = TaskView(
     effects=(),
     deployments=(),
     policy=Policy(Approval.NONE, OnDeployFailure.PARK, 1, Limits(), frozenset()),
+)
+
+QUEUED_JOB = JobView(
+    id=7,
+    stage=Stage.REVIEW,
+    visit=0,
+    round=0,
+    status=JobStatus.QUEUED,
+    node=None,
+    dispatched_at=None,
+    started_at=None,
+    exited_at=None,
+    outcome=None,
+    verdict=None,
+    head_sha=None,
 )

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from orchestrator.adapters.forges.addresses import Address
 from orchestrator.adapters.forges.bare_repository import create_repository
@@ -80,15 +81,23 @@ class GiteaWorld(Pusher):
         )
 
 
+W = TypeVar("W", "GiteaWorld", "GithubWorld")
+
+
 @contextmanager
-def gitea_world(folder: Path) -> Iterator[GiteaWorld]:
-    """A running one; ended at exit. Whatever was asked, answered and sent must be in Gitea's own words."""
-    world = GiteaWorld(folder)
+def _running(world: W) -> Iterator[W]:
     world.double.start()
     try:
         yield world
     finally:
         world.double.stop()
+
+
+@contextmanager
+def gitea_world(folder: Path) -> Iterator[GiteaWorld]:
+    """A running one; ended at exit. Whatever was asked, answered and sent must be in Gitea's own words."""
+    with _running(GiteaWorld(folder)) as world:
+        yield world
     said = [problem for one in world.double.server.exchanges for problem in problems_of(one)]
     said += [problem for one in world.double.forge.deliveries.sent for problem in problems_of_delivery(one)]
     assert not said, "\n".join(said)
@@ -122,9 +131,5 @@ class GithubWorld(Pusher):
 @contextmanager
 def github_world(folder: Path) -> Iterator[GithubWorld]:
     """A running one; ended at exit."""
-    world = GithubWorld(folder)
-    world.double.start()
-    try:
+    with _running(GithubWorld(folder)) as world:
         yield world
-    finally:
-        world.double.stop()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
+from orchestrator.adapters.forges import gitea_api, wire
 from orchestrator.adapters.forges.addresses import address_of
 from orchestrator.adapters.git.workspaces import GitWorkspaces
 from orchestrator.demo.doubles.gitea import Person
@@ -160,11 +161,23 @@ def test_a_merge_waits_for_minutes_and_does_not_give_up(world: GiteaWorld) -> No
             merge(world, request.number, head_of(request))
             return
         assert trap.caught.wait(30)
-        time.sleep(1)
         trap.release()
 
     assert at_once(2, release_late) == [None, None]
     assert world.forge.pull_request(request.number).state is PullRequestState.MERGED
+    assert (wire.MERGE.read or 0) >= 10 * 60
+
+
+def test_a_merge_waits_by_its_own_time_and_not_by_that_of_reads(
+    world: GiteaWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    request = opened(world)
+    monkeypatch.setattr(gitea_api, "MERGE", httpx.Timeout(0.2, connect=10.0))
+    trap = Trap("POST", MERGE, Trouble.HOLD_BEFORE)
+    world.traps.set(trap)
+    with pytest.raises(TransientError):
+        merge(world, request.number, head_of(request))
+    trap.release()
 
 
 def test_protection_of_the_base_branch_is_kept_to(world: GiteaWorld) -> None:

@@ -52,7 +52,7 @@ from orchestrator.domain.views import (
     StopRequest,
     TaskView,
 )
-from tests.task_views import EMPTY_VIEW
+from tests.task_views import EMPTY_VIEW, QUEUED_JOB
 
 MERGE, DEPLOY = EffectKind.MERGE_PR, EffectKind.START_DEPLOY_PRODUCTION
 FATES = st.sampled_from(("lands", "lands", "late", "late", "lost"))
@@ -303,20 +303,7 @@ class InFlight(RuleBasedStateMachine):
     def _job(self) -> JobView | None:
         if self.view.stage not in AGENT_STAGES:
             return None
-        return JobView(
-            id=1,
-            stage=self.view.stage,
-            visit=self.view.visit,
-            round=self.view.round,
-            status=JobStatus.QUEUED,
-            node=None,
-            dispatched_at=None,
-            started_at=None,
-            exited_at=None,
-            outcome=None,
-            verdict=None,
-            head_sha=None,
-        )
+        return replace(QUEUED_JOB, stage=self.view.stage, visit=self.view.visit, round=self.view.round)
 
     def _new_head(self) -> str:
         self.heads += 1

@@ -37,7 +37,7 @@ from orchestrator.domain.views import (
     Policy,
     StopRequest,
 )
-from tests.task_views import EMPTY_VIEW
+from tests.task_views import EMPTY_VIEW, QUEUED_JOB
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(minutes=1), NOW - timedelta(minutes=1)
@@ -52,20 +52,7 @@ POLICY = Policy(
     limits=Limits(attempts_per_stage=3, roll_backs_per_task=2, gate_errors=3, runs_per_project=2),
     agent_stages=frozenset(AGENT_STAGES),
 )
-QUEUED = JobView(
-    id=7,
-    stage=Stage.REVIEW,
-    visit=VISIT,
-    round=0,
-    status=JobStatus.QUEUED,
-    node=None,
-    dispatched_at=None,
-    started_at=None,
-    exited_at=None,
-    outcome=None,
-    verdict=None,
-    head_sha=None,
-)
+QUEUED = replace(QUEUED_JOB, visit=VISIT)
 RUNNING = replace(QUEUED, status=JobStatus.RUNNING, node="here", started_at=EARLIER)
 EXITED = replace(RUNNING, exited_at=EARLIER)
 
