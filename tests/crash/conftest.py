@@ -21,12 +21,20 @@ from orchestrator.embedded import EmbeddedStores
 from orchestrator.store.database import connect
 from orchestrator.store.migrations import upgrade
 from tests.crash import report as page
+from tests.crash.fleet import with_the_real_wall_clock
 from tests.crash.nursery import ROOT, Nursery
 from tests.crash.scene import Stand
 from tests.fixtures_stores import PostgresServer
 from tests.outside.client import connection_to
 
 _CELL: Final = re.compile(r"whatever_strikes\w*\[(.+)\]")
+
+
+@pytest.fixture(autouse=True)
+def the_real_wall_clock_again() -> Iterator[None]:
+    """Cells shift the wall clock of this process's modules; the tests after them must not see that."""
+    yield
+    with_the_real_wall_clock()
 
 
 @pytest.fixture(scope="session")

@@ -71,7 +71,14 @@ class Parts:
         return asdict(self)
 
 
-class NodeTime(datetime):
+class _AnyDatetime(type):
+    """A module that asks whether a value is a datetime gets the answer it would get on any clock."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        return isinstance(instance, datetime)
+
+
+class NodeTime(datetime, metaclass=_AnyDatetime):
     """``datetime`` on a node whose wall clock is off by the seconds in a file of its cell."""
 
     file: ClassVar[Path | None] = None
@@ -103,6 +110,14 @@ def with_wall_clock_of(file: Path) -> None:
     for name, module in list(sys.modules.items()):
         if name.startswith("orchestrator.") and getattr(module, "datetime", None) is datetime:
             module.datetime = NodeTime  # type: ignore[attr-defined]  # it was looked up just now
+
+
+def with_the_real_wall_clock() -> None:
+    """Take back ``with_wall_clock_of``: what else this process tests has the machine's own time."""
+    NodeTime.file = None
+    for name, module in list(sys.modules.items()):
+        if name.startswith("orchestrator.") and getattr(module, "datetime", None) is NodeTime:
+            module.datetime = datetime  # type: ignore[attr-defined]  # it was looked up just now
 
 
 @dataclass
