@@ -44,7 +44,7 @@ def prepare_postgres(where: Places) -> RunAs | None:
     _owned_dir(where.postgres_socket_dir, user)
     if not (where.postgres_data / "PG_VERSION").exists():
         _create_cluster(where, user)
-    clear_leftovers(where.postgres_data)
+    clear_leftovers(where.postgres_data, where.postgres_socket_dir)
     return user
 
 

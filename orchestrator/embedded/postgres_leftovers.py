@@ -17,25 +17,26 @@ _GONE_S: Final = 5.0
 _POLL_S: Final = 0.02
 
 
-def clear_leftovers(data: Path) -> None:
-    """Remove a stale lock file, and end backends that have outlived their server."""
-    clear_stale_pid_file(data)
+def clear_leftovers(data: Path, socket_dir: Path) -> None:
+    """Remove stale lock files of the server of ``data``, and end backends that have outlived it."""
+    for lock_file in (data / "postmaster.pid", *socket_dir.glob(".s.PGSQL.*.lock")):
+        clear_stale_lock_file(lock_file, data)
     end_orphans(data)
 
 
-def clear_stale_pid_file(data: Path) -> None:
-    """Remove a lock file of Postgres whose pid belongs to another program by now, or to another Postgres.
+def clear_stale_lock_file(lock_file: Path, data: Path) -> None:
+    """Remove a lock file whose pid belongs to another program by now, to another Postgres, or to one that is dead.
 
-    After a container restart that is often so, and Postgres then refuses to start. A live server of ``data`` is never
-    touched, and with no such pid Postgres clears its file itself.
+    Postgres refuses to start while a process has that pid: often after a container restart, and for as long as nobody
+    has reaped the one that was killed. A live server of ``data`` is never touched, and with no such pid Postgres clears
+    its files itself. The data directory and each socket have such a file, with the pid in the first line.
     """
-    pid_file = data / "postmaster.pid"
     try:
-        pid = int(pid_file.read_text().split("\n", 1)[0])
+        pid = int(lock_file.read_text().split("\n", 1)[0])
     except (OSError, ValueError):
         return
     if (_PROC / str(pid)).exists() and not _works_in(pid, data, unknown=True):
-        pid_file.unlink(missing_ok=True)
+        lock_file.unlink(missing_ok=True)
 
 
 def end_orphans(data: Path) -> None:

@@ -69,7 +69,7 @@ def _postgres(where: Places, user: RunAs | None) -> Service:
         env=store_environment(),
         rank=Rank.DATABASE,
         ready=lambda: postgres_answers(where),
-        prepare=lambda: clear_leftovers(where.postgres_data),
+        prepare=lambda: clear_leftovers(where.postgres_data, where.postgres_socket_dir),
         stop_signal=signal.SIGINT,  # fast: rolls back what is open; the default one waits for every connection
         death_signal=signal.SIGINT,
         grace_s=STORE_GRACE_S,

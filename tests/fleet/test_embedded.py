@@ -17,7 +17,7 @@ import redis
 from orchestrator.embedded import EmbeddedStoreError, EmbeddedStores, places
 from orchestrator.embedded.places import SOCKET_PATH_LIMIT, prepare
 from orchestrator.embedded.postgres import postgres_binary
-from orchestrator.embedded.postgres_leftovers import clear_stale_pid_file, end_orphans
+from orchestrator.embedded.postgres_leftovers import clear_leftovers, clear_stale_lock_file, end_orphans
 from orchestrator.embedded.valkey import valkey_binary
 from tests.fleet.conftest import gone, wait_until
 from tests.processes import is_running
@@ -142,14 +142,16 @@ def test_a_missing_extra_is_named_with_the_way_to_install_it(
 def test_a_lock_file_with_the_pid_of_another_program_is_removed(tmp_path: Path) -> None:
     pid_file = tmp_path / "postmaster.pid"
     pid_file.write_text(f"{os.getpid()}\n/somewhere\n")
-    clear_stale_pid_file(tmp_path)
+    clear_stale_lock_file(pid_file, tmp_path)
     assert not pid_file.exists()
 
 
 def test_a_lock_file_of_a_living_postgres_is_kept(tmp_path: Path) -> None:
     with EmbeddedStores(tmp_path, valkey=False) as stores:
-        clear_stale_pid_file(stores.places.postgres_data)
-        assert (stores.places.postgres_data / "postmaster.pid").exists()
+        data, sockets = stores.places.postgres_data, stores.places.postgres_socket_dir
+        clear_leftovers(data, sockets)
+        assert (data / "postmaster.pid").exists()
+        assert list(sockets.glob(".s.PGSQL.*.lock"))
 
 
 def test_a_lock_file_with_the_pid_of_another_postgres_is_removed(tmp_path: Path) -> None:
@@ -157,8 +159,22 @@ def test_a_lock_file_with_the_pid_of_another_postgres_is_removed(tmp_path: Path)
     with EmbeddedStores(tmp_path / "other", valkey=False) as stores:
         pid_file = tmp_path / "postmaster.pid"
         pid_file.write_text(f"{stores.pids['postgres']}\n/somewhere\n")
-        clear_stale_pid_file(tmp_path)
+        clear_stale_lock_file(pid_file, tmp_path)
         assert not pid_file.exists()
+
+
+def test_a_killed_server_that_nobody_has_reaped_does_not_keep_the_next_one_from_starting(tmp_path: Path) -> None:
+    """Its lock files name a pid that still answers signal 0: that in the data directory, and that of the socket."""
+    with EmbeddedStores(tmp_path, valkey=False) as stores:
+        data, sockets = stores.places.postgres_data, stores.places.postgres_socket_dir
+    dead = subprocess.Popen(["/bin/true"], user=data.stat().st_uid)  # of another user, Postgres would not mind it
+    os.waitid(os.P_PID, dead.pid, os.WEXITED | os.WNOWAIT)
+    for lock_file in (data / "postmaster.pid", sockets / ".s.PGSQL.5432.lock"):
+        lock_file.write_text(f"{dead.pid}\n{data}\n0\n5432\n{sockets}\n")
+        shutil.chown(lock_file, data.stat().st_uid, data.stat().st_gid)
+    with EmbeddedStores(tmp_path, valkey=False) as again:
+        assert _query(again, "SELECT 1") == "1"
+    dead.wait()
 
 
 def test_a_backend_that_outlived_its_server_does_not_keep_the_next_one_from_starting(tmp_path: Path) -> None:
