@@ -364,6 +364,12 @@ class AgentRuns(Protocol):
         """The outcome of that run is in the database; ``finished`` names it no more. Repeating it is harmless.
         ``keep_home``: a later run may go on with its session."""
 
+    def acknowledged(self, age_s: float) -> Sequence[Path]:
+        """Run directories on this node that were acknowledged more than ``age_s`` seconds ago, oldest first."""
+
+    def forget(self, run_dir: Path) -> None:
+        """Remove the directory of an acknowledged run with its output. Repeating it is harmless."""
+
 
 class Prompts(Protocol):
     """Words for agents; a pure function of values."""

@@ -172,6 +172,8 @@ class Timings:
     poll_interval_s: float = field(default=60.0, metadata=_by(_duration))
     # An agent gets this long to write its session down before it is killed.
     stop_grace_s: float = field(default=10.0, metadata=_by(_duration))
+    # Two weeks: long enough to read what an agent did in the sprint before.
+    runs_keep_s: float = field(default=14 * 86400.0, metadata=_by(_duration))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -295,6 +295,18 @@ class LocalAgentRuns:
         for name in ("tmp",) if keep_home else ("home", "tmp"):
             shutil.rmtree(run_dir / name, ignore_errors=True)
 
+    def acknowledged(self, age_s: float) -> Sequence[Path]:
+        """Run directories that were acknowledged more than ``age_s`` seconds ago, oldest first; lists them all."""
+        before = time.time() - age_s
+        marks = [(mark.stat().st_mtime, mark.parent) for mark in self._base.glob(f"*/{files.ACKNOWLEDGED}")]
+        return [run_dir for moment, run_dir in sorted(marks) if moment < before]
+
+    def forget(self, run_dir: Path) -> None:
+        """Remove the directory of an acknowledged run with its output; one that is not acknowledged stays."""
+        with _locked(run_dir) as ours:
+            if ours and (run_dir / files.ACKNOWLEDGED).exists():
+                shutil.rmtree(run_dir, ignore_errors=True)
+
 
 @contextlib.contextmanager
 def _locked(run_dir: Path) -> Iterator[bool]:

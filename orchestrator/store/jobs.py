@@ -16,7 +16,7 @@ from orchestrator.domain.ownership import Committed, LostRace, Owner
 from orchestrator.domain.stages import Stage
 from orchestrator.domain.views import JobStatus, Outcome
 from orchestrator.store.owners import owner_values, read_owner
-from orchestrator.store.schema import LIVE_JOB, OWNER_FIELDS
+from orchestrator.store.schema import LIVE_JOB, LIVE_STAGE, OWNER_FIELDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +257,20 @@ def run_before(connection: Connection, job: Job) -> AgentRun | None:
 def run_by_id(connection: Connection, run_id: str) -> AgentRun | None:
     row = connection.execute(text("SELECT * FROM agent_runs WHERE run_id = :r"), {"r": run_id}).one_or_none()
     return None if row is None else _run(row)
+
+
+def over_since(connection: Connection, run_ids: Sequence[str], age_s: float) -> Sequence[str]:
+    """Those of ``run_ids`` whose task ended, and whose job did more than ``age_s`` seconds ago. An unknown run is none
+    of them: its row may be in another database."""
+    rows = connection.execute(
+        text(
+            f"""SELECT r.run_id FROM agent_runs r JOIN jobs j ON j.id = r.job_id JOIN tasks t ON t.id = j.task_id
+            WHERE r.run_id = ANY(:runs) AND NOT (t.{LIVE_STAGE})
+              AND j.finished_at < clock_timestamp() - make_interval(secs => :age)"""
+        ),
+        {"runs": list(run_ids), "age": age_s},
+    )
+    return [row.run_id for row in rows]
 
 
 def _run(row: Row[tuple[object, ...]]) -> AgentRun:

@@ -192,6 +192,12 @@ class NapAgents:
     def output_tail(self, run_dir: Path, limit: int) -> str:
         return ""
 
+    def acknowledged(self, age_s: float) -> Sequence[Path]:
+        return ()
+
+    def forget(self, run_dir: Path) -> None:
+        raise NotImplementedError("no run of a cell is old")
+
     def finished(self) -> Iterator[Path]:
         return iter(())
 
