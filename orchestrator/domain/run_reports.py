@@ -37,8 +37,9 @@ class RunReport:
     unread: int = 0
 
 
-_TOLD_BEFORE_THE_SILENCE: Final = (Outcome.QUOTA, Outcome.RATE_LIMITED, Outcome.OVERLOADED)
-"""CLIs wait for these without a word; the shim ends the wait, the stream has the reason."""
+_WAITED_FOR: Final = (Outcome.QUOTA, Outcome.RATE_LIMITED, Outcome.OVERLOADED)
+"""CLIs wait for these for ever, some without a word, some (Codex) saying so again and again, which is no silence; a
+clock of the shim ends the wait, the last words of the stream have the reason."""
 
 _SIGKILL: Final = 9
 
@@ -57,9 +58,9 @@ def outcome_of(ended: RunExit, report: RunReport, *, has_verdict: bool) -> Outco
         case "over-budget":
             return Outcome.BUDGET
         case "timed-out":
-            return Outcome.TIMED_OUT
+            return report.ended if report.ended in _WAITED_FOR else Outcome.TIMED_OUT
         case "silent":
-            return report.ended if report.ended in _TOLD_BEFORE_THE_SILENCE else Outcome.SILENT
+            return report.ended if report.ended in _WAITED_FOR else Outcome.SILENT
         case _:
             return _by_itself(ended, report)
 

@@ -83,6 +83,8 @@ class _Told:
                 self.last = event
             case "error":
                 self.trouble = text_at(event, "message")
+            case "item.started" | "item.updated" | "item.completed" if text_at(event, "item", "type") != "error":
+                self.trouble = ""  # it works again: what it spoke of is over
             case _:
                 pass
 

@@ -22,6 +22,7 @@ from orchestrator.ports import AgentCommand, AgentRequest, RunOutput
 _ENVIRONMENT: Final = {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"}
 _BY_STATUS: Final = {401: Outcome.AUTH, 403: Outcome.AUTH, 413: Outcome.CONTEXT_FULL, 429: Outcome.RATE_LIMITED}
 _SERVER_ERRORS: Final = 500
+_NO_MODEL: Final = " (it says no more of a model that it does not know, or whose provider has no login)"
 
 
 class OpenCodeAgent:
@@ -85,7 +86,8 @@ class _Told:
         """Why it ended, None when by itself; and in which words."""
         if self.error is not None:
             words = text_at(self.error, "error", "data", "message") or text_at(self.error, "error", "name")
-            return self._error(), words
+            hint = _NO_MODEL if text_at(self.error, "error", "name") == "UnknownError" and not self.steps else ""
+            return self._error(), words + hint
         if self.reason == "stop" or (self.refused and code == 0):
             return None, ""
         return (Outcome.INTERRUPTED if self.session_id else Outcome.BAD_START), stderr

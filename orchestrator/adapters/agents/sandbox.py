@@ -150,6 +150,9 @@ def _program(argv: Sequence[str], search_path: str) -> Iterator[Path]:
     if found is None:
         return
     for place in (Path(found).absolute(), Path(found).resolve()):
+        packages = next((one for one in reversed(place.parents) if one.name == "node_modules"), None)
+        if packages is not None:  # a package of npm needs those beside it: Codex's own program is one of them
+            yield packages
         prefix = place.parent.parent
         wide = place.parent.name == "bin" and prefix not in (_home(), Path("/"))
         yield prefix if wide else place.parent

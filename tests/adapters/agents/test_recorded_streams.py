@@ -42,6 +42,7 @@ EXPECTED: Final[dict[str, dict[str, Outcome | None]]] = {
         "sigterm": Outcome.INTERRUPTED,
         "sigterm-in-tool": Outcome.INTERRUPTED,
         "stop-hook-exit-2": None,
+        "real-no-login": Outcome.AUTH,
     },
     "codex": {
         "no-login-no-network": Outcome.OVERLOADED,
@@ -62,6 +63,8 @@ EXPECTED: Final[dict[str, dict[str, Outcome | None]]] = {
         "sigterm-in-tool": Outcome.INTERRUPTED,
         "sigint-in-tool": Outcome.INTERRUPTED,
         "stdin-left-open": Outcome.BAD_START,
+        "real-no-login-network-away": Outcome.OVERLOADED,
+        "real-no-login-401": Outcome.AUTH,
     },
     "gemini": {
         "no-auth-json": Outcome.AUTH,
@@ -74,6 +77,7 @@ EXPECTED: Final[dict[str, dict[str, Outcome | None]]] = {
         "resume-unknown": Outcome.BAD_START,
         "yolo-tool": None,
         "sigterm-group": Outcome.INTERRUPTED,
+        "real-no-login": Outcome.AUTH,
     },
     "opencode": {
         "success": None,
@@ -84,9 +88,13 @@ EXPECTED: Final[dict[str, dict[str, Outcome | None]]] = {
         "permission-rejected": None,
         "resume-unknown": Outcome.BAD_START,
         "unknown-model": Outcome.BAD_START,
+        "real-no-login-network-away": Outcome.OVERLOADED,
+        "real-no-login-unknown-provider": Outcome.BAD_START,
+        "real-no-login-401": Outcome.AUTH,
     },
 }
-"""None: the run came to its own end. OpenCode's silent quota prints nothing; the clock on silence names it."""
+"""None: the run came to its own end. What begins with "real-" was recorded by ``real_clis``, through runner and shim.
+OpenCode's silent quota prints nothing; the clock on silence names it."""
 
 NOT_OUR_FORMAT: Final = {("gemini", "success-json")}
 """One object in place of a stream; the orchestrator never asks for that."""
@@ -218,6 +226,29 @@ def test_a_silent_wait_for_the_network_is_named_by_what_the_stream_said(tmp_path
     assert outcome_of(waiting.exit("silent"), report_of(waiting, tmp_path), has_verdict=False) is Outcome.OVERLOADED
     quiet = recordings("opencode")["quota-429"]
     assert outcome_of(quiet.exit("silent"), report_of(quiet, tmp_path), has_verdict=False) is Outcome.SILENT
+
+
+def test_a_wait_for_the_network_that_is_told_again_and_again_is_named_when_the_wall_clock_ends_it(
+    tmp_path: Path,
+) -> None:
+    waiting = recordings("codex")["real-no-login-network-away"]
+    report = report_of(waiting, tmp_path)
+    assert outcome_of(waiting.exit("timed-out"), report, has_verdict=False) is Outcome.OVERLOADED
+    working = report_of(recordings("gemini")["sigterm-group"], tmp_path)
+    assert outcome_of(waiting.exit("timed-out"), working, has_verdict=False) is Outcome.TIMED_OUT
+
+
+def test_a_trouble_that_passed_is_not_why_a_later_run_was_cut(tmp_path: Path) -> None:
+    waiting, cut = recordings("codex")["no-login-no-network"], recordings("codex")["sigterm-in-tool"]
+    worked_on = Recording("codex", "", "", -15, (*waiting.stdout, *cut.stdout[2:]), "")
+    report = report_of(worked_on, tmp_path)
+    assert report.ended is Outcome.INTERRUPTED
+    assert outcome_of(worked_on.exit("timed-out"), report, has_verdict=False) is Outcome.TIMED_OUT
+
+
+def test_opencode_that_says_nothing_of_a_missing_login_is_explained(tmp_path: Path) -> None:
+    report = report_of(recordings("opencode")["real-no-login-unknown-provider"], tmp_path)
+    assert "has no login" in report.detail
 
 
 def test_exit_code_zero_without_a_last_event_is_no_success(tmp_path: Path) -> None:

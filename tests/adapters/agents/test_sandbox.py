@@ -7,6 +7,7 @@ import os
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,23 @@ def test_inside_it_works_as_usual(bench: Bench) -> None:
     )
     found = attempts(bench, acts, Sandbox.REQUIRED)
     assert {name: result for name, result in found.items() if result != "done"} == {}
+
+
+@sandboxed
+def test_a_program_of_npm_finds_the_packages_beside_its_own(bench: Bench) -> None:
+    packages = bench.worktree.parent / "clis" / "node_modules"
+    program, beside = packages / "@vendor" / "cli" / "bin" / "cli.sh", packages / "@vendor" / "cli-linux" / "part"
+    for file, words in ((program, f"#!/bin/sh\ncat {beside} > found\n"), (beside, "here")):
+        file.parent.mkdir(parents=True)
+        file.write_text(words)
+    program.chmod(0o755)
+    (packages / ".bin").mkdir()
+    (packages / ".bin" / "cli").symlink_to(program)
+    request = bench.request(sandbox=Sandbox.REQUIRED)
+    request = replace(request, spec=replace(request.spec, command=(str(packages / ".bin" / "cli"),)))
+    bench.runs.start(request)
+    assert bench.ended(request).exit_code == 0
+    assert (bench.worktree / "found").read_text() == "here"
 
 
 @sandboxed
