@@ -49,7 +49,7 @@ from orchestrator.ports import (
     Tracker,
     TrackerSetup,
 )
-from orchestrator.project_config import GitRepositoryConfigs, LastGood, operator_config_file
+from orchestrator.project_config import GitRepositoryConfigs, LastGood, operator_config_of_fleet
 from orchestrator.secret import Secret
 from orchestrator.settings import Settings
 from orchestrator.store import nodes
@@ -93,7 +93,7 @@ def build_engine(settings: Settings, nudges: Nudges, *, pool_size: int = 1) -> E
     """Everything that a pass may need, for this process and its forked children."""
     store = build_store(settings, pool_size=pool_size)
     host = build_host(settings, store)
-    configured = operator_config_file(settings.config_path)
+    configured = operator_config_of_fleet(settings.config_path)
     clis: dict[str, AgentCli] = {**built_in_clis(), **_plugins("agents")}
     projects = Projects(settings, store, host, configured)
     return Engine(
@@ -171,7 +171,7 @@ class Projects:
             known = ", ".join(self.keys()) or "none"
             raise ConfigurationError(
                 f"{self.settings.config_path}: project {key} is not configured",
-                remedy=f"add it, or stop its work items; configured: {known}",
+                remedy=f"add it, or stop its work items (`orch init` writes a commented file); configured: {known}",
             )
         found = self.built.get(key)
         if found is None or found.config != config:

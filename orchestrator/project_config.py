@@ -277,16 +277,21 @@ def _with_absolute_repository(project: ProjectConfig, folder: Path) -> ProjectCo
 
 
 class LastGood(Generic[T]):
-    """The last good configuration of a file that may be edited while we run. Safe to use from several threads."""
+    """The last good configuration of a file that may be edited while we run. Safe to use from several threads.
 
-    def __init__(self, path: Path, parse: Callable[[bytes, str], T]) -> None:
+    ``absent``: what holds for as long as there has never been a file; without it, that is an error.
+    """
+
+    def __init__(self, path: Path, parse: Callable[[bytes, str], T], *, absent: T | None = None) -> None:
         self.path = path
         self._parse = parse
+        self._absent = absent
         self._lock = threading.Lock()
         self._stamp: tuple[int, ...] | None = None
         self._digest = ""
         self._good: T | None = None
         self._problem: ConfigurationError | None = None
+        self._is_absent = False
 
     def current(self) -> tuple[T, ConfigurationError | None]:
         """The configuration, and what is wrong with a newer edit that was not taken (None: nothing).
@@ -295,9 +300,10 @@ class LastGood(Generic[T]):
         """
         with self._lock:
             self._look()
-            if self._good is None:
+            found = self._absent if self._good is None and self._is_absent else self._good
+            if found is None:
                 raise self._problem or self._gone("it has not been read")
-            return self._good, self._problem
+            return found, self._problem
 
     def _look(self) -> None:
         try:
@@ -308,9 +314,10 @@ class LastGood(Generic[T]):
             raw = self.path.read_bytes()
         except OSError as error:
             self._stamp, self._digest = None, ""
+            self._is_absent = isinstance(error, FileNotFoundError)
             self._problem = self._gone(error.strerror or str(error))
             return
-        self._stamp = stamp
+        self._stamp, self._is_absent = stamp, False
         digest = digest_of(raw)
         if digest != self._digest:
             self._digest = digest
@@ -330,8 +337,13 @@ class LastGood(Generic[T]):
 
 
 def operator_config_file(path: Path) -> LastGood[OperatorConfig]:
-    """``orchestrator.yml`` at ``path``, followed while we run."""
+    """``orchestrator.yml`` at ``path``, followed while we run. A missing one is an error: who asks wants to use it."""
     return LastGood(path, parse_operator_config)
+
+
+def operator_config_of_fleet(path: Path) -> LastGood[OperatorConfig]:
+    """As above, for what runs on: until somebody writes the file there is no project, and then no restart is needed."""
+    return LastGood(path, parse_operator_config, absent=OperatorConfig())
 
 
 # --- the repository's file -----------------------------------------------------------------------------------

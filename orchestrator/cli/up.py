@@ -32,8 +32,20 @@ def up(port: int | None, data_dir: Path | None, as_json: bool) -> None:
     for warning in found.warnings:
         note(f"warning: {warning}")
     ready = with_token(found)
+    _look_at_configuration(ready)
     code = run_fleet(ready, _json_reporter if as_json else note, stale_ticks=stale_ticks(ready))
     raise click.exceptions.Exit(code)
+
+
+def _look_at_configuration(found: Settings) -> None:
+    """Raises ConfigurationError, with every line, for a file that no worker could use."""
+    from orchestrator.project_config import operator_config_of_fleet
+
+    configured, problem = operator_config_of_fleet(found.config_path).current()
+    if problem is not None:
+        note(f"no project yet: there is no {found.config_path}; `orch init` writes one, and it is taken up at once")
+    elif not configured.projects:
+        note(f"no project yet: {found.config_path} names none; a project that you add is taken up at once")
 
 
 def _json_reporter(line: str) -> None:

@@ -209,6 +209,17 @@ def test_up_names_a_taken_port_and_a_data_directory_that_cannot_be(tmp_path: Pat
     assert "Traceback" not in taken.stderr + unusable.stderr
 
 
+def test_up_refuses_a_configuration_that_no_worker_could_use(tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    data_dir.mkdir(mode=0o700)
+    (data_dir / "orchestrator.yml").write_text("projects:\n  - key: shop\n")
+    refused = up(data_dir)
+    assert refused.returncode == exits.WRONG_USE
+    assert "orchestrator.yml:2:5: projects[0].repository: is missing" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert not (data_dir / "postgres").exists()
+
+
 def up(data_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.defpath, "ORCH_DATA_DIR": str(data_dir), "ORCH_FLOWER_PORT": str(free_port())}
     return subprocess.run([ORCH, "up", *arguments], env=environment, capture_output=True, text=True, check=False)

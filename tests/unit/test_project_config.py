@@ -21,6 +21,7 @@ from orchestrator.project_config import (
     example_operator_config,
     example_repository_config,
     operator_config_file,
+    operator_config_of_fleet,
     operator_schema,
     parse_operator_config,
     parse_repository_config,
@@ -302,6 +303,28 @@ def test_a_bad_edit_keeps_the_last_good_one_and_tells_until_it_is_mended(file: P
 def test_a_file_that_was_never_good_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="orch init"):
         operator_config_file(tmp_path / "none.yml").current()
+
+
+def test_a_fleet_without_a_file_has_no_project_until_one_is_written(tmp_path: Path) -> None:
+    file = tmp_path / "orchestrator.yml"
+    followed = operator_config_of_fleet(file)
+    config, problem = followed.current()
+    assert config.projects == ()
+    assert problem is not None and "orch init" in str(problem)
+    file.write_text("broken: [")
+    with pytest.raises(ConfigurationError, match=r"orchestrator\.yml:1"):
+        followed.current()
+    file.write_text(PROJECT)
+    config, problem = followed.current()
+    assert (config.project("SHOP") is not None, problem) == (True, None)
+    file.unlink()
+    assert followed.current()[0].project("SHOP") is not None
+
+
+def test_a_file_that_cannot_be_read_is_not_taken_for_none(tmp_path: Path) -> None:
+    (tmp_path / "orchestrator.yml").mkdir()
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        operator_config_of_fleet(tmp_path / "orchestrator.yml").current()
 
 
 def test_an_unchanged_file_is_not_parsed_again(file: Path) -> None:
