@@ -34,6 +34,7 @@ from orchestrator.domain.views import (
     JobStatus,
     JobView,
     Outcome,
+    Parked,
     TaskView,
 )
 
@@ -122,11 +123,16 @@ class PutBack:
 
 
 @dataclass(frozen=True, slots=True)
+class MoveCard:
+    """The card does not stand where the task does: it shows people whether the task waits for them. The stage stays."""
+
+
+@dataclass(frozen=True, slots=True)
 class Cancel:
     """A STOP request stands: end everything of this task and go to ``cancelled``; there, tell people with proof."""
 
 
-Decision = Wait | Launch | Finish | Advance | RollBack | Park | PutBack | Cancel
+Decision = Wait | Launch | Finish | Advance | RollBack | Park | PutBack | MoveCard | Cancel
 
 
 def decide(view: TaskView, now: datetime) -> Decision:
@@ -139,9 +145,17 @@ def decide(view: TaskView, now: datetime) -> Decision:
         return held_up if isinstance(held_up, Wait) else Cancel()
     if view.card_move is not None and held_up is None and not view.panic:
         return PutBack(view.card_move)
+    if held_up is None and not view.panic and view.card_is_misplaced:
+        return MoveCard()
     if view.parked is not None:
-        return Wait((f"parked: {view.parked.reason}",))
+        return _stands_still(view.parked, held_up)
     return held_up or _next(view, now)
+
+
+def _stands_still(parked: Parked, held_up: Wait | Park | None) -> Wait:
+    """Also where the card could not be moved: then all that is tried again is that."""
+    reasons = (f"parked: {parked.reason}",)
+    return Wait((*reasons, *held_up.reasons), held_up.until) if isinstance(held_up, Wait) else Wait(reasons)
 
 
 def _next(view: TaskView, now: datetime) -> Decision:
@@ -158,7 +172,8 @@ def _next(view: TaskView, now: datetime) -> Decision:
 
 def _held_up(view: TaskView, now: datetime) -> Wait | Park | None:
     """The outside or the repository's configuration could not be read or did not answer: wait, in the end for a
-    person. Only errors without a break count: an outage last week is over."""
+    person. Only errors without a break count: an outage last week is over. A parked task waits for a person already:
+    its card is tried for as long as it takes."""
     errors: list[GateResultView] = []
     for result in reversed(view.gate_results):
         if result.gate not in OUTSIDE or result.outcome is not GateOutcome.ERROR:
@@ -168,7 +183,7 @@ def _held_up(view: TaskView, now: datetime) -> Wait | Park | None:
         return None
     if errors[0].not_before is not None and now < errors[0].not_before:
         return Wait((f"{errors[0].gate}: {errors[0].evidence}",), errors[0].not_before)
-    if len(errors) >= view.policy.limits.gate_errors:
+    if view.parked is None and len(errors) >= view.policy.limits.gate_errors:
         return Park(f"{len(errors)} errors in a row. Last: {errors[0].evidence}")
     return None
 

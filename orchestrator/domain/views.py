@@ -11,7 +11,7 @@ from orchestrator.domain.budgets import ProviderPause, Spending
 from orchestrator.domain.configuration import Approval, Limits, OnDeployFailure
 from orchestrator.domain.stages import EffectKind, Stage
 from orchestrator.domain.verdicts import Verdict
-from orchestrator.domain.work_items import TrackerState
+from orchestrator.domain.work_items import ENDINGS, TrackerState
 
 
 class JobStatus(StrEnum):
@@ -264,3 +264,26 @@ class TaskView:
         """The newest confirmed row of ``kind``, of any visit."""
         found = [one for one in self.effects if one.kind is kind and one.status is EffectStatus.CONFIRMED]
         return found[-1] if found else None
+
+    @property
+    def card_belongs(self) -> TrackerState:
+        """Where the card of a live task stands: at work, or waiting for a person."""
+        return TrackerState.IN_PROGRESS if self.parked is None else TrackerState.NEEDS_HUMAN
+
+    @property
+    def card_is_misplaced(self) -> bool:
+        """Whether our own writes left the card elsewhere than ``card_belongs``, or may have: an open claim may have
+        landed or not. A task that was not begun has nothing to take back, and an end that was written is the last word.
+        """
+        wrong = TrackerState.NEEDS_HUMAN if self.parked is None else TrackerState.IN_PROGRESS
+        written, asked = self.last_card(), self.last_card(EffectStatus.CLAIMED)
+        never = self.parked is not None and written is None
+        return never or any(one is not None and one.request["state"] == wrong for one in (written, asked))
+
+    def last_card(self, *also: EffectStatus) -> EffectView | None:
+        """The newest confirmed write of the card's state, of any visit; also one that stands as ``also``."""
+        found = [one for one in self.effects if one.kind is EffectKind.TRACKER_STATE]
+        confirmed = [one for one in found if one.status is EffectStatus.CONFIRMED]
+        ends = [one for one in confirmed if one.request["state"] in ENDINGS]
+        newest = ends or [one for one in found if one in confirmed or one.status in also]
+        return newest[-1] if newest else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 
 class TrackerState(StrEnum):
@@ -17,6 +18,10 @@ class TrackerState(StrEnum):
     STOP = "stop"
     DONE = "done"
     CANCELLED = "cancelled"
+
+
+ENDINGS: Final = frozenset({TrackerState.DONE, TrackerState.CANCELLED})
+"""Where a card stands for good."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,15 @@ from typing import Final
 from orchestrator.domain.errors import NotFoundError
 from orchestrator.domain.ownership import HeldLease
 from orchestrator.domain.stages import EffectKind, Stage
+from orchestrator.domain.work_items import ENDINGS
 from orchestrator.effects.contract import GONE, Absent, EffectContext, Landed, Seen
 from orchestrator.ports import GuardedTracker, TrackerState
 
-PARK_OCCASION: Final = "park"
-"""``context.occasion`` of a task that stops moving begins with this."""
-
 _LAST_WORDS: Final = {Stage.DONE: TrackerState.DONE, Stage.CANCELLED: TrackerState.CANCELLED}
-_ENDINGS: Final = frozenset(_LAST_WORDS.values())
 
 
 class MoveWorkItem:
-    """Where the item is meant to stand follows from the edge; without one, from the occasion."""
+    """Where the item is meant to stand follows from the edge; without one, from whether the task waits for a person."""
 
     kind: EffectKind = EffectKind.TRACKER_STATE
     keyless: bool = False
@@ -66,7 +63,7 @@ def _state_now(context: EffectContext) -> TrackerState:
 def _seen(now: TrackerState, wanted: TrackerState) -> Seen:
     if now is wanted:
         return Landed({"state": str(now)})
-    if now is TrackerState.STOP and wanted not in _ENDINGS:
+    if now is TrackerState.STOP and wanted not in ENDINGS:
         return Landed({"kept": str(now)})
     return Absent()
 
@@ -74,4 +71,4 @@ def _seen(now: TrackerState, wanted: TrackerState) -> Seen:
 def _wanted(context: EffectContext) -> TrackerState:
     if context.edge is not None:
         return _LAST_WORDS.get(context.edge.target, TrackerState.IN_PROGRESS)
-    return TrackerState.NEEDS_HUMAN if context.occasion.startswith(PARK_OCCASION) else TrackerState.IN_PROGRESS
+    return context.view.card_belongs

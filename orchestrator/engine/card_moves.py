@@ -1,4 +1,5 @@
-"""A card that a person moved while its task is live is put back, with a comment that says why and what to do instead.
+"""The card of a live task stands where the task does: at work, or waiting for a person. One that a person moved is put
+back, with a comment that says why and what to do instead.
 
 Which move means something (the entry, a relaunch in analysis, STOP) is intake's matter; all others come here.
 """
@@ -6,21 +7,17 @@ Which move means something (the entry, a relaunch in analysis, STOP) is intake's
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Final
 
 from orchestrator.domain.configuration import RepositoryConfig
 from orchestrator.domain.errors import NotFoundError
 from orchestrator.domain.stages import EffectKind
-from orchestrator.domain.views import CardMove, EffectStatus, TaskView
-from orchestrator.domain.work_items import TrackerState
+from orchestrator.domain.views import CardMove, TaskView
+from orchestrator.domain.work_items import ENDINGS, TrackerState
 from orchestrator.engine import effects
 from orchestrator.engine.advance import Step
 from orchestrator.engine.effects import Scene
 from orchestrator.engine.region import Region
 from orchestrator.store import card_moves
-
-_HELD: Final = TrackerState.IN_PROGRESS
-"""Where a live task holds its card; where its last write put it to an end, the end is about to be committed."""
 
 
 def put_back(region: Region, view: TaskView, move: CardMove) -> Step:
@@ -28,39 +25,68 @@ def put_back(region: Region, view: TaskView, move: CardMove) -> Step:
     goes first, for a card that stands right again tells nobody that it was moved."""
     how = "it stands right by itself"
     if _is_astray(region, view):
-        scene = Scene(
-            view=view,
-            repository=RepositoryConfig(""),
-            base_sha="",
-            note=_words(view, move),
-            occasion=f"card-{move.id}",
-            cleanup=view.stop is not None,
-        )
+        scene = replace(_scene(view, f"card-{move.id}"), note=_words(view, move), cleanup=view.stop is not None)
         effects.run(region, scene, EffectKind.TRACKER_COMMENT)
         effects.run(region, replace(scene, view=region.view()), EffectKind.TRACKER_STATE)
-        how = f"put back to {_HELD}"
+        how = f"put back to {view.card_belongs}"
     with region.engine.store.transaction(region.held.actor) as connection:
         card_moves.answered(connection, view.task_id, move, how)
     return Step.AGAIN
 
 
+def move_card(region: Region, view: TaskView) -> Step:
+    """The task began to wait for a person, or goes on: its card shows it, once. Where a person moved the card in the
+    same moment, that is answered first, as any other move."""
+    now = _stands_at(region, view)
+    if now is not None and _is_a_persons_place(view, now) and _note(region, view, now):
+        return Step.AGAIN
+    why = "resumed" if view.parked is None else "parked"
+    effects.run(region, _scene(view, f"{why}-{view.round}"), EffectKind.TRACKER_STATE)
+    return Step.AGAIN
+
+
+def _scene(view: TaskView, occasion: str) -> Scene:
+    return Scene(view=view, repository=RepositoryConfig(""), base_sha="", occasion=occasion)
+
+
+def _note(region: Region, view: TaskView, now: TrackerState) -> bool:
+    with region.engine.store.transaction(region.held.actor) as connection:
+        return card_moves.note_if_moved(connection, view.task_id, now, relaunched=False)
+
+
 def _is_astray(region: Region, view: TaskView) -> bool:
-    written = [one for one in view.effects if one.kind is EffectKind.TRACKER_STATE]
-    last = next((one for one in reversed(written) if one.status is EffectStatus.CONFIRMED), None)
-    if last is None or last.request["state"] != _HELD:
-        return False
+    now = _stands_at(region, view)
+    return now is not None and _is_a_persons_place(view, now)
+
+
+def _stands_at(region: Region, view: TaskView) -> TrackerState | None:
+    """None: the item is gone."""
     try:
-        now = region.ports.tracker.work_item(view.work_item).state
+        return region.ports.tracker.work_item(view.work_item).state
     except NotFoundError:
+        return None
+
+
+def _is_a_persons_place(view: TaskView, now: TrackerState) -> bool:
+    """Neither where the task stands nor where we put it. Where our last write is an end, the end is about to be
+    committed; a STOP is a wish of its own."""
+    last = view.last_card()
+    if last is None or last.request["state"] in ENDINGS:
         return False
-    return now not in (_HELD, TrackerState.STOP)
+    return now not in (TrackerState.STOP, view.card_belongs, last.request["state"])
 
 
 def _words(view: TaskView, move: CardMove) -> str:
     if move.relaunched:
         return f"{view.work_item} is tried again."
+    if view.parked is not None:
+        return (
+            f"The card was moved to {move.to} while the task waits for a person ({view.stage}): {view.parked.reason}\n"
+            f"A move does not answer that, so it is put back to {view.card_belongs}. Mend the cause, then ask for "
+            f"`orch retry {view.work_item}`; to end the work move the card to STOP."
+        )
     return (
         f"The card was moved to {move.to} while the orchestrator works on it ({view.stage}). That means nothing here, "
-        f"so it is put back to {_HELD}. To end the work move it to STOP; to let a task that stands still try again "
-        f"ask for `orch retry {view.work_item}`."
+        f"so it is put back to {view.card_belongs}. To end the work move it to STOP; to let a task that stands still "
+        f"try again ask for `orch retry {view.work_item}`."
     )

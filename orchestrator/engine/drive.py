@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
-from orchestrator.domain.decide import Advance, Cancel, Decision, Finish, Launch, Park, PutBack, RollBack, Wait, decide
+from orchestrator.domain.decide import (
+    Advance,
+    Cancel,
+    Decision,
+    Finish,
+    Launch,
+    MoveCard,
+    Park,
+    PutBack,
+    RollBack,
+    Wait,
+    decide,
+)
 from orchestrator.domain.errors import ConfigurationError, LostRaceError, OrchestratorError
 from orchestrator.domain.ownership import Busy
 from orchestrator.domain.stages import Actor
@@ -161,6 +173,8 @@ def _dispatch(region: Region, view: TaskView, decision: Decision) -> Step:
             return back.park(region, view, decision)
         case PutBack(move):
             return card_moves.put_back(region, view, move)
+        case MoveCard():
+            return card_moves.move_card(region, view)
         case Cancel():
             return cancel.cancel(region, view)
         case Wait() | Finish():

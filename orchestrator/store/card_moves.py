@@ -17,8 +17,9 @@ def note_if_moved(connection: Connection, task_id: int, seen: TrackerState, *, r
     stands right, when that write is still under way, or when an earlier move was not answered yet."""
     last = connection.execute(
         text(
-            """SELECT status, request->>'state' AS state FROM effects WHERE task_id = :t AND kind = :k
-            ORDER BY id DESC LIMIT 1"""
+            """SELECT status, request->>'state' AS state FROM effects
+            WHERE task_id = :t AND kind = :k AND status IN ('claimed', 'confirmed')
+            ORDER BY status = 'confirmed' AND request->>'state' IN ('done', 'cancelled') DESC, id DESC LIMIT 1"""
         ),
         {"t": task_id, "k": EffectKind.TRACKER_STATE},
     ).one_or_none()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from orchestrator.domain.errors import TransientError
@@ -25,7 +27,6 @@ def started(make: WorldMaker) -> World:
     ("edge", "occasion", "state"),
     [
         (None, "started", TrackerState.IN_PROGRESS),
-        (None, "parked-0", TrackerState.NEEDS_HUMAN),
         (forward_edge(Stage.DEPLOY), "deploy-to-done", TrackerState.DONE),
         (cancel_edge(Stage.ANALYSIS), "cancelled", TrackerState.CANCELLED),
         (forward_edge(Stage.REVIEW), "review-to-testing", TrackerState.IN_PROGRESS),
@@ -36,6 +37,12 @@ def test_the_item_goes_where_the_step_leads(
 ) -> None:
     assert started.run(STATE, edge=edge, occasion=occasion) == {"state": state}
     assert started.tracker.work_item(started.work_item).state is state
+
+
+def test_the_item_of_a_task_that_stands_still_waits_for_a_person(started: World) -> None:
+    started.set_task(parked_reason="no token", parked_at=datetime.now(UTC))
+    assert started.run(STATE, occasion="parked-0") == {"state": TrackerState.NEEDS_HUMAN}
+    assert started.tracker.work_item(started.work_item).state is TrackerState.NEEDS_HUMAN
 
 
 def test_an_item_that_stands_there_already_is_left_alone(started: World) -> None:
@@ -73,6 +80,7 @@ def test_the_end_of_a_task_is_written_over_a_stop(started: World) -> None:
 
 
 def test_two_parks_of_one_visit_are_two_writes(started: World) -> None:
+    started.set_task(parked_reason="no token", parked_at=datetime.now(UTC))
     started.run(STATE, occasion="parked-0")
     started.tracker.set_state(started.work_item, TrackerState.TO_ANALYSE)
     started.run(STATE, occasion="parked-1")

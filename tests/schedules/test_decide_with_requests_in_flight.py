@@ -6,6 +6,7 @@ decision comes from ``decide`` itself. Hypothesis looks for an order of events t
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import assert_never
@@ -21,6 +22,7 @@ from orchestrator.domain.decide import (
     Decision,
     Finish,
     Launch,
+    MoveCard,
     Park,
     PutBack,
     RollBack,
@@ -54,7 +56,7 @@ from orchestrator.domain.views import (
 )
 from tests.task_views import EMPTY_VIEW, QUEUED_JOB
 
-MERGE, DEPLOY = EffectKind.MERGE_PR, EffectKind.START_DEPLOY_PRODUCTION
+MERGE, DEPLOY, CARD = EffectKind.MERGE_PR, EffectKind.START_DEPLOY_PRODUCTION, EffectKind.TRACKER_STATE
 FATES = st.sampled_from(("lands", "lands", "late", "late", "lost"))
 POLICY = Policy(
     approval=Approval.NONE,
@@ -161,6 +163,8 @@ class InFlight(RuleBasedStateMachine):
                 self.view = replace(self.view, parked=Parked(reason, self.now))
             case Cancel():
                 self._cancel()
+            case MoveCard():
+                self._move_card(fate)
             case PutBack():
                 raise AssertionError("nobody moves a card in this story")
             case Finish():
@@ -210,6 +214,22 @@ class InFlight(RuleBasedStateMachine):
         self._judge("outside", GateOutcome.ERROR)
         return False
 
+    def _move_card(self, fate: str) -> None:
+        """One claim a target; it is confirmed only by an owner that lives to see it land."""
+        state = self.view.card_belongs
+        target = f"{state}/{self.view.round}"
+        known = [one for one in self.view.effects_of_visit() if one.kind is CARD and one.target == target]
+        assert not any(one.status is EffectStatus.CONFIRMED for one in known), f"{target} is written a second time"
+        if not known:
+            self._claim(CARD, target, {"state": state})
+        if fate == "lands":
+            self._set(EffectStatus.CLAIMED, EffectStatus.CONFIRMED, [self._open_card(target).id])
+        else:
+            self._judge("outside", GateOutcome.ERROR)
+
+    def _open_card(self, target: str) -> EffectView:
+        return next(one for one in self.view.open_claims() if one.kind is CARD and one.target == target)
+
     def _go_back(self) -> None:
         if self._withdraw():
             self._commit(Stage.DEVELOPMENT)
@@ -252,7 +272,8 @@ class InFlight(RuleBasedStateMachine):
             self.view = replace(self.view, deployments=(*self.view.deployments, row))
 
     def _has_landed(self, kind: EffectKind, target: str) -> bool:
-        return target in (self.merges if kind is MERGE else self.deploys)
+        landed = {MERGE: self.merges, DEPLOY: self.deploys}
+        return target in landed.get(kind, [])
 
     def _settle(self) -> None:
         """Look at every open claim: what landed is confirmed."""
@@ -274,9 +295,10 @@ class InFlight(RuleBasedStateMachine):
     def _open(self, kind: EffectKind) -> EffectView:
         return next(one for one in self.view.open_claims() if one.kind is kind)
 
-    def _claim(self, kind: EffectKind, target: str) -> None:
+    def _claim(self, kind: EffectKind, target: str, request: Mapping[str, str] | None = None) -> None:
         self.ids += 1
-        row = EffectView(self.ids, kind, target, self.view.visit, EffectStatus.CLAIMED, 1, {}, {}, self.now)
+        status = EffectStatus.CLAIMED
+        row = EffectView(self.ids, kind, target, self.view.visit, status, 1, request or {}, {}, self.now)
         self.view = replace(self.view, effects=(*self.view.effects, row))
 
     def _judge(self, gate: str, outcome: GateOutcome) -> None:
@@ -357,7 +379,8 @@ class InFlight(RuleBasedStateMachine):
                 self._land(self.flight.pop())
             self.now += timedelta(hours=1)
             decision = self._drive(GateOutcome.PASS, "lands")
-            if self.view.parked is not None or (isinstance(decision, Wait) and self.view.stage in TERMINAL):
+            if isinstance(decision, Wait) and (self.view.parked is not None or self.view.stage in TERMINAL):
+                assert not self.view.card_is_misplaced or self.view.stage in TERMINAL
                 return
             self.an_agent_answers(VerdictKind.PASS)
             if any(one.status is DeploymentStatus.RUNNING for one in self.view.deployments):

@@ -16,6 +16,7 @@ from orchestrator.domain.decide import (
     Decision,
     Finish,
     Launch,
+    MoveCard,
     Park,
     RollBack,
     Wait,
@@ -37,6 +38,7 @@ from orchestrator.domain.views import (
     Policy,
     StopRequest,
 )
+from orchestrator.domain.work_items import TrackerState
 from tests.task_views import EMPTY_VIEW, QUEUED_JOB
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -139,8 +141,74 @@ def test_a_stop_waits_until_an_outside_that_did_not_answer_is_asked_again() -> N
     assert "forge is down" in waits(decided(stop=STOP, gate_results=(silent,)))
 
 
+PARKED = Parked("no token", EARLIER)
+
+
+def card(state: TrackerState, status: EffectStatus = EffectStatus.CONFIRMED) -> EffectView:
+    return replace(effect(EffectKind.TRACKER_STATE, status), request={"state": state})
+
+
+AT_WORK, WAITS_FOR_PERSON = card(TrackerState.IN_PROGRESS), card(TrackerState.NEEDS_HUMAN)
+
+
 def test_a_parked_task_stands_still_and_says_why() -> None:
-    assert waits(decided(parked=Parked("no token", EARLIER), job=PASSED)) == "parked: no token"
+    shown = (AT_WORK, WAITS_FOR_PERSON)
+    assert waits(decided(parked=PARKED, job=PASSED, effects=shown)) == "parked: no token"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        (),
+        (AT_WORK,),
+        (AT_WORK, card(TrackerState.NEEDS_HUMAN, EffectStatus.CLAIMED)),
+        (AT_WORK, WAITS_FOR_PERSON, AT_WORK),
+        (WAITS_FOR_PERSON, card(TrackerState.IN_PROGRESS, EffectStatus.CLAIMED)),
+    ],
+)
+def test_the_card_of_a_parked_task_goes_to_needs_human(written: tuple[EffectView, ...]) -> None:
+    assert decided(parked=PARKED, job=PASSED, effects=written) == MoveCard()
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        (AT_WORK, WAITS_FOR_PERSON),
+        (AT_WORK, card(TrackerState.NEEDS_HUMAN, EffectStatus.CLAIMED)),
+        (WAITS_FOR_PERSON, card(TrackerState.IN_PROGRESS, EffectStatus.CLAIMED)),
+    ],
+)
+def test_the_card_of_a_task_that_goes_on_goes_back_before_anything_else(written: tuple[EffectView, ...]) -> None:
+    assert decided(effects=written) == MoveCard()
+
+
+@pytest.mark.parametrize("written", [(), (AT_WORK,), (AT_WORK, WAITS_FOR_PERSON, AT_WORK)])
+def test_a_card_that_stands_right_is_left_alone(written: tuple[EffectView, ...]) -> None:
+    assert decided(effects=written) == Launch(Stage.REVIEW)
+
+
+@pytest.mark.parametrize("parked", [None, PARKED])
+def test_an_end_that_was_written_is_the_last_word_on_the_card(parked: Parked | None) -> None:
+    """Its message could not be sent: the task waits between the write and the commit of its end."""
+    assert decided(parked=parked, effects=(card(TrackerState.DONE), AT_WORK, WAITS_FOR_PERSON)) != MoveCard()
+
+
+def test_a_panic_moves_no_card() -> None:
+    assert waits(decided(parked=PARKED, panic=True)) == "parked: no token"
+
+
+def test_what_a_task_was_parked_for_does_not_keep_its_card_from_moving() -> None:
+    errors = (gate("outside", GateOutcome.ERROR, "no answer"),) * POLICY.limits.gate_errors
+    assert decided(parked=PARKED, gate_results=errors) == MoveCard()
+
+
+def test_a_card_that_cannot_be_moved_is_tried_again_for_as_long_as_it_takes() -> None:
+    waiting = gate("outside", GateOutcome.ERROR, "no answer", LATER)
+    found = decided(parked=PARKED, gate_results=(waiting,))
+    assert waits(found) == "parked: no token | outside: no answer"
+    assert isinstance(found, Wait) and found.until == LATER
+    errors = (gate("outside", GateOutcome.ERROR, "no answer"),) * 2 * POLICY.limits.gate_errors
+    assert decided(parked=PARKED, gate_results=errors) == MoveCard()
 
 
 # --- starting an agent -----------------------------------------------------------------------------------

@@ -101,10 +101,12 @@ OPEN_AT_REST: Final = Check(
     "no open claim at rest",
     sql=f"""SELECT e.task_id, 'I13', format('%s is open at rest since %s', {NAME}, e.claimed_at)
       FROM effect e JOIN audited t ON t.id = e.task_id
-      WHERE e.status = 'claimed' AND (t.stage IN {OVER} OR t.parked_at IS NOT NULL)
+      WHERE e.status = 'claimed'
+        AND (t.stage IN {OVER} OR t.parked_at IS NOT NULL AND e.kind <> '{EffectKind.TRACKER_STATE}')
         AND (t.stage <> 'cancelled' OR t.stop_acknowledged_at IS NOT NULL)
         AND NOT EXISTS (SELECT FROM transition_lease l WHERE l.task_id = t.id AND l.released_at IS NULL)""",
 )
+# The card of a parked task is tried for as long as the tracker does not answer: that task is not at rest yet.
 
 DEPLOYS_AGREE: Final = Check(
     "deployments and their claims agree",
