@@ -19,11 +19,13 @@ from orchestrator.domain.commits import MergeCandidate as MergeCandidate
 from orchestrator.domain.commits import MergeConflict as MergeConflict
 from orchestrator.domain.configuration import AgentSpec, DeploySpec, ProjectConfig, RepositoryConfig
 from orchestrator.domain.deploy_repair import CommandState
+from orchestrator.domain.forge_facts import OWN_CONTEXT as OWN_CONTEXT
 from orchestrator.domain.forge_facts import Checked as Checked
 from orchestrator.domain.forge_facts import CommitStatus as CommitStatus
 from orchestrator.domain.forge_facts import PullRequest as PullRequest
 from orchestrator.domain.forge_facts import PullRequestState as PullRequestState
 from orchestrator.domain.forge_facts import StatusState as StatusState
+from orchestrator.domain.hints import OWN_WRITE as OWN_WRITE
 from orchestrator.domain.hints import Hint as Hint
 from orchestrator.domain.ownership import ChildGroup, Liveness, Owner, Probe
 from orchestrator.domain.run_reports import RunReport

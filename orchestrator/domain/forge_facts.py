@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+OWN_CONTEXT: Final = "orchestrator/test"
+"""Name of the status that the orchestrator itself sets on a commit that it tested."""
 
 
 class PullRequestState(StrEnum):

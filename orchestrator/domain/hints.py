@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+OWN_WRITE: Final = "own write"
+"""Note of a hint at what the orchestrator itself just did: whoever did it knows, and looks by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +15,7 @@ class Hint:
 
     ``items`` are keys of work items, ``branches``, ``pull_requests`` and ``heads`` (SHAs) lead to tasks.
     ``everything``: it cannot be told what changed, so all that may have changed is looked at. A hint without any of
-    these asks for nothing; ``note`` says why (our own write, an event that means nothing to us).
+    these asks for nothing; ``note`` says why (``OWN_WRITE``, an event that means nothing to us).
     """
 
     items: tuple[str, ...] = ()
@@ -20,3 +24,7 @@ class Hint:
     heads: tuple[str, ...] = ()
     everything: bool = False
     note: str = ""
+
+    @property
+    def asks_for_nothing(self) -> bool:
+        return not (self.items or self.branches or self.pull_requests or self.heads or self.everything)

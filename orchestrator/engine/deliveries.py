@@ -70,7 +70,7 @@ def sweep_inbox(engine: Engine) -> int:
 
 def _process(engine: Engine, delivery: Delivery, looks: _Looks) -> None:
     try:
-        seen = _follow(engine, delivery, looks)
+        found = _follow(engine, delivery, looks)
     except Exception as error:  # a unit of a sweep: whatever is wrong with it, the next one has its turn
         if not isinstance(error, OrchestratorError):
             _log.exception("delivery %s of %s could not be processed", delivery.id, delivery.source)
@@ -80,19 +80,30 @@ def _process(engine: Engine, delivery: Delivery, looks: _Looks) -> None:
             inbox.failed(connection, delivery.id, str(error) or type(error).__name__, wait_s=wait_s)
         return
     with engine.store.transaction() as connection:
-        inbox.processed(connection, delivery.id, seen)
+        inbox.processed(connection, delivery.id, found.item, note=found.note)
 
 
-def _follow(engine: Engine, delivery: Delivery, looks: _Looks) -> str | None:
-    """Look at what it hints at in every project that has its sender; the work item, where it is about one."""
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What came of a delivery: the work item, where it is about one; or why it asked for nothing."""
+
+    item: str | None
+    note: str
+
+
+def _follow(engine: Engine, delivery: Delivery, looks: _Looks) -> _Found:
+    """Look at what it hints at in every project that has its sender."""
     seen: list[str] = []
+    hints: list[Hint] = []
     for project in engine.project_keys():
         ports = engine.project(project)
         for adapter in _senders(ports, delivery.source):
             hint = adapter.hint(delivery.event, delivery.body) if isinstance(adapter, ReadsDeliveries) else _EVERYTHING
             if hint is not None:
+                hints.append(hint)
                 seen += _look(engine, ports, hint, delivery, looks)
-    return seen[0] if len(set(seen)) == 1 else None
+    notes = dict.fromkeys(hint.note for hint in hints if hint.asks_for_nothing)
+    return _Found(seen[0] if len(set(seen)) == 1 else None, "" if seen else ", ".join(filter(None, notes)))
 
 
 def _senders(ports: ProjectPorts, source: str) -> Iterator[Tracker | Forge]:

@@ -10,10 +10,9 @@ from orchestrator.domain.views import GateOutcome, GateResult
 from orchestrator.gates.commands import Ran, run_in_checkout
 from orchestrator.gates.context import GateContext
 from orchestrator.gates.results import Bound, digest, head_of, short
-from orchestrator.ports import CommitStatus, StatusState
+from orchestrator.ports import OWN_CONTEXT, CommitStatus, StatusState
 from orchestrator.store import gate_results
 
-OWN_CONTEXT: Final = "orchestrator/test"
 """The status by which the orchestrator reports its own run of the tests."""
 
 _GATES: Final = ("check_ci_green", "check_tests_pass")

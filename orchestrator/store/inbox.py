@@ -25,7 +25,7 @@ _LONGEST_ERROR: Final = 2000
 _NEWEST: Final = 100
 """Rows that are looked at; one that waited on disk is older than its number says."""
 
-_COLUMNS: Final = "id, source, delivery, event, body, work_item, attempts, error, received_at, processed_at"
+_COLUMNS: Final = "id, source, delivery, event, body, work_item, attempts, error, note, received_at, processed_at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,8 @@ class Received:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A kept delivery. ``delivery`` is the sender's own id for it, for people who compare logs."""
+    """A kept delivery. ``delivery`` is the sender's own id for it, for people who compare logs; ``note`` says why a
+    processed one asked for nothing."""
 
     id: int
     source: str
@@ -48,6 +49,7 @@ class Delivery:
     work_item: str | None
     attempts: int
     error: str
+    note: str
     received_at: datetime
     processed_at: datetime | None
 
@@ -104,14 +106,18 @@ def due(connection: Connection, limit: int = 100) -> Sequence[Delivery]:
     return [_delivery(row) for row in rows]
 
 
-def processed(connection: Connection, delivery_id: int, work_item: str | None = None) -> Committed | LostRace:
-    """Its consequences are rows now: call it in the transaction that writes them. Lost race: processed already."""
+def processed(
+    connection: Connection, delivery_id: int, work_item: str | None = None, *, note: str = ""
+) -> Committed | LostRace:
+    """Its consequences are rows now: call it in the transaction that writes them. ``note``: why it had none. Lost race:
+    processed already."""
     done = connection.execute(
         text(
-            """UPDATE inbox SET processed_at = clock_timestamp(), work_item = coalesce(:w, work_item), error = ''
+            """UPDATE inbox SET processed_at = clock_timestamp(), work_item = coalesce(:w, work_item), error = '',
+              note = :note
             WHERE id = :id AND processed_at IS NULL"""
         ),
-        {"id": delivery_id, "w": work_item},
+        {"id": delivery_id, "w": work_item, "note": storable(note)[:_LONGEST_ERROR]},
     )
     return Committed() if done.rowcount else LostRace("the delivery was processed already")
 

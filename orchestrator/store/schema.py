@@ -399,6 +399,7 @@ inbox = Table(
     Column("work_item", Text),
     Column("attempts", Integer, nullable=False, server_default="0"),
     Column("error", Text, nullable=False, server_default=""),
+    Column("note", Text, nullable=False, server_default=""),
     moment("not_before", now=True),
     moment("received_at", now=True),
     moment("processed_at"),

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from orchestrator.adapters.forges import gitea_deliveries, github_deliveries
-from orchestrator.ports import Hint
+from orchestrator.demo.doubles.traps import Trap, Trouble
+from orchestrator.ports import OWN_CONTEXT, OWN_WRITE, Hint
+from tests.adapters.forge_worlds import gitea_world, github_world
 
 RECORDED = Path(__file__).parents[1] / "fixtures" / "gitea" / "webhooks"
 INDEX: dict[str, dict[str, str]] = {str(one["file"]): one for one in json.loads((RECORDED / "index.json").read_text())}
@@ -102,6 +104,98 @@ def test_the_branch_of_a_fork_is_none_of_ours() -> None:
     row = recorded("pull_request.opened.json")
     row["pull_request"]["head"]["repo"]["id"] = 999
     assert asked("pull_request.opened.json", row) == Hint(pull_requests=(1,), heads=(HEAD,))
+
+
+# --- our own writes ----------------------------------------------------------------------------------------------
+
+IGNORED = {
+    "push.new_branch.json",
+    "create.branch.json",
+    "delete.branch.json",
+    "create.tag.json",
+    "issue_comment.created_on_pull.json",
+    "pull_request.opened.json",
+    "pull_request.edited_title.json",
+    "pull_request.closed_unmerged.json",
+    "pull_request.synchronized.json",
+    "pull_request.synchronized_1.27.json",
+}
+"""What the orchestrator itself does and what can carry no news to it. A merge and a move of the base branch may (the
+answer of the one was lost, others build on the other), so may reviews and what a CI says in the name of who pushed."""
+
+
+@pytest.mark.parametrize("file", INDEX)
+def test_a_delivery_of_our_own_write_asks_for_nothing_unless_it_may_be_news(file: str) -> None:
+    row = recorded(file)
+    event, name = INDEX[file]["X-Gitea-Event-Type"], row["repository"]["full_name"]
+    by_us = gitea_deliveries.hint(event, json.dumps(row).encode(), name, "main", lambda: row["sender"]["login"])
+    by_a_person = gitea_deliveries.hint(event, json.dumps(row).encode(), name, "main", lambda: "somebody-else")
+    assert by_a_person == asked(file)
+    assert by_us == (Hint(note=OWN_WRITE) if file in IGNORED else asked(file))
+
+
+@pytest.mark.parametrize("sender", [None, {}, {"login": ""}, {"login": 7}])
+def test_a_write_of_nobody_is_not_ours_though_nobody_knows_who_we_are(sender: object) -> None:
+    row = recorded("pull_request.opened.json") | {"sender": sender}
+    event, name = INDEX["pull_request.opened.json"]["X-Gitea-Event-Type"], row["repository"]["full_name"]
+    assert gitea_deliveries.hint(event, json.dumps(row).encode(), name, "main", lambda: "") == OURS
+
+
+def test_a_status_is_our_own_write_under_our_own_name_alone() -> None:
+    row = recorded("status.json")
+    name, login = row["repository"]["full_name"], row["sender"]["login"]
+    for context, expected in ((OWN_CONTEXT, Hint(note=OWN_WRITE)), ("ci/build", Hint(heads=(HEAD,)))):
+        body = json.dumps(row | {"context": context}).encode()
+        assert gitea_deliveries.hint("status", body, name, "main", lambda: login) == expected
+
+
+def test_who_we_are_is_only_asked_where_it_matters() -> None:
+    def nobody_may_ask() -> str:
+        raise AssertionError("asked")
+
+    for file in set(INDEX) - IGNORED:
+        row = recorded(file)
+        name = row["repository"]["full_name"]
+        gitea_deliveries.hint(INDEX[file]["X-Gitea-Event-Type"], json.dumps(row).encode(), name, "main", nobody_may_ask)
+
+
+@pytest.mark.parametrize(
+    ("event", "row", "ignored"),
+    [
+        ("push", {"ref": "refs/heads/orch/DEMO-1", "after": HEAD}, True),
+        ("push", {"ref": "refs/heads/main", "after": HEAD}, False),
+        ("delete", {"ref": "orch/DEMO-1", "ref_type": "branch"}, True),
+        ("pull_request", {"action": "opened", "pull_request": {"number": 3, "merged": False}}, True),
+        ("pull_request", {"action": "synchronize", "pull_request": {"number": 3}}, True),
+        ("pull_request", {"action": "closed", "pull_request": {"number": 3, "merged": True}}, False),
+        ("pull_request", {"action": "reopened", "pull_request": {"number": 3}}, False),
+        ("pull_request_review", {"action": "submitted", "pull_request": {"number": 3}, "review": {}}, False),
+        ("pull_request_review_comment", {"action": "created", "pull_request": {"number": 3}, "comment": {}}, False),
+        ("issue_comment", {"action": "created", "issue": {"number": 3, "pull_request": {}}, "comment": {}}, True),
+        ("status", {"sha": HEAD, "context": OWN_CONTEXT}, True),
+        ("status", {"sha": HEAD, "context": "ci"}, False),
+        # GitHub names who pushed as the sender of what Actions says.
+        ("check_run", {"action": "completed", "check_run": {"head_sha": HEAD}}, False),
+    ],
+)
+def test_our_own_writes_at_github(event: str, row: dict[str, object], ignored: bool) -> None:
+    body = {"repository": {"full_name": "demo/shop"}, "sender": {"login": "Orchestrator"}, **row}
+    found = github_deliveries.hint(event, json.dumps(body).encode(), "demo/shop", "main", lambda: "orchestrator")
+    assert found is not None
+    assert (found.note == OWN_WRITE) is ignored
+    assert found.asks_for_nothing is ignored
+
+
+@pytest.mark.parametrize("world", [gitea_world, github_world])
+def test_a_forge_knows_whose_token_it_has_and_asks_once(world: Any, tmp_path: Path) -> None:
+    with world(tmp_path) as outside:
+        trap = Trap("GET", r"/user$", Trouble.SAY_BEFORE, status=503)
+        outside.traps.set(trap)
+        assert outside.forge.login() == "", "no answer: nothing is taken for our own"
+        assert outside.forge.login() == "orchestrator"
+        asked_before = len(outside.double.server.exchanges)
+        assert outside.forge.login() == "orchestrator"
+        assert len(outside.double.server.exchanges) == asked_before
 
 
 # --- one happening, however it is told ---------------------------------------------------------------------------

@@ -90,6 +90,8 @@ def test_our_own_write_is_recognised_by_its_actor_and_ignored(world: World, doub
     key = double.add_item("one")
     deliveries.process_delivery(world.engine, keep(world.engine, about(double, key, by=ORCHESTRATOR)))
     assert stages(world) == [] and reads(double) == []
+    assert world.rows("SELECT note, processed_at IS NOT NULL FROM inbox") == [("own write", True)]
+    assert not world.nudges.held
 
 
 @pytest.mark.parametrize("body", [b"[]", b"{", b'{"data": 7}', b'{"event": "issue", "data": {"id": "gone"}}', b"\xff"])

@@ -11,8 +11,7 @@ from orchestrator.domain.configuration import CiConfig, GateConfig
 from orchestrator.domain.errors import TransientError
 from orchestrator.domain.stages import Stage
 from orchestrator.domain.views import GateOutcome, GateResult
-from orchestrator.gates.ci import OWN_CONTEXT
-from orchestrator.ports import StatusState
+from orchestrator.ports import OWN_CONTEXT, StatusState
 from orchestrator.store.database import Store
 from tests.gates.scene import NEEDS_CHANGES, PROJECT, Scene, verdict
 

@@ -42,7 +42,7 @@ class GiteaForge(RemoteRepository[GiteaApi]):
 
     def hint(self, event: str, body: bytes) -> Hint | None:
         """What a delivery of this repository's webhook speaks of; None: another repository."""
-        return gitea_deliveries.hint(event, body, self._address.full_name, self._base_branch)
+        return gitea_deliveries.hint(event, body, self._address.full_name, self._base_branch, self.login)
 
     # --- pull requests ---------------------------------------------------------------------------------------
 

@@ -1,7 +1,4 @@
-"""Deliveries of Gitea's and Forgejo's webhooks: what one speaks of, and what makes two of them one happening.
-
-Deliveries of our own writes are looked at like all others: they cost one look, and a person may share our login.
-"""
+"""Deliveries of Gitea's and Forgejo's webhooks: what one speaks of, and what makes two of them one happening."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from typing import Final
 
 from orchestrator.adapters.forges import hints
 from orchestrator.adapters.forges.wire import Row, at, flag, text
-from orchestrator.ports import Hint
+from orchestrator.ports import OWN_WRITE, Hint
 
 _PULLS: Final = ("pull_request",)
 """Events whose type begins so: opened, closed, pushed to, reviewed, commented, labelled, …"""
@@ -46,13 +43,18 @@ _OF_REFS: Final = (("repository", "updated_at"),)
 """The same branch may be made and deleted again: only the time of the repository tells one time from the other."""
 
 
-def hint(event: str, body: bytes, full_name: str, base_branch: str) -> Hint | None:
-    """What a delivery of the event type ``event`` speaks of in the repository ``full_name``; None: another one."""
+def hint(
+    event: str, body: bytes, full_name: str, base_branch: str, me: Callable[[], str] = hints.nobody
+) -> Hint | None:
+    """What a delivery of the event type ``event`` speaks of in the repository ``full_name``; None: another one.
+    ``me``: the login of our token's user."""
     row = hints.opened_body(body)
     if row is None:
         return hints.unreadable()
     if not hints.is_of(row, full_name):
         return None
+    if hints.is_own_write(event, row, base_branch, me):
+        return Hint(note=OWN_WRITE)
     return _READERS.get(event, _of_others)(event, row, base_branch)
 
 

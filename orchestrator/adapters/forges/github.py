@@ -39,7 +39,7 @@ class GithubForge(RemoteRepository[GithubApi]):
 
     def hint(self, event: str, body: bytes) -> Hint | None:
         """What a delivery of this repository's webhook speaks of; None: another repository."""
-        return github_deliveries.hint(event, body, self._address.full_name, self._base_branch)
+        return github_deliveries.hint(event, body, self._address.full_name, self._base_branch, self.login)
 
     # --- pull requests ---------------------------------------------------------------------------------------
 

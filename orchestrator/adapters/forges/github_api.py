@@ -55,6 +55,10 @@ class GithubApi:
 
     # --- the repository and its branches ---------------------------------------------------------------------
 
+    def user(self) -> str:
+        """Login of the token's owner. The token of an app has none: it is refused."""
+        return text(self.wire.send("GET", "/user").row, "login")
+
     def repository(self) -> Row:
         return self.wire.send("GET", self._here).row
 

@@ -7,16 +7,21 @@ from typing import Final
 
 from orchestrator.adapters.forges import hints
 from orchestrator.adapters.forges.wire import Row, at, number, text
-from orchestrator.ports import Hint
+from orchestrator.ports import OWN_WRITE, Hint
 
 
-def hint(event: str, body: bytes, full_name: str, base_branch: str) -> Hint | None:
-    """What a delivery of ``event`` speaks of in the repository ``full_name``; None: another one."""
+def hint(
+    event: str, body: bytes, full_name: str, base_branch: str, me: Callable[[], str] = hints.nobody
+) -> Hint | None:
+    """What a delivery of ``event`` speaks of in the repository ``full_name``; None: another one. ``me``: the login of
+    our token's user."""
     row = hints.opened_body(body)
     if row is None:
         return hints.unreadable()
     if not hints.is_of(row, full_name):
         return None
+    if hints.is_own_write(event, row, base_branch, me):
+        return Hint(note=OWN_WRITE)
     reader = _READERS.get(event)
     return (
         Hint(note=f"{event or 'an event without a name'}: nothing rests on it")

@@ -11,7 +11,7 @@ from orchestrator.adapters.forges.addresses import Address, git_login
 from orchestrator.adapters.forges.markers import find_marked, with_marker
 from orchestrator.adapters.forges.remote_branches import RemoteBranches
 from orchestrator.adapters.git.names import checked_branch, checked_sha
-from orchestrator.domain.errors import PermanentError
+from orchestrator.domain.errors import OrchestratorError, PermanentError, TransientError
 from orchestrator.ports import CommitStatus, StatusState
 from orchestrator.secret import Secret
 
@@ -21,6 +21,8 @@ PAUSES_S: Final = (0.5, 1.0, 2.0, 4.0)
 
 class Api(Protocol):
     """The calls that need no words of one forge."""
+
+    def user(self) -> str: ...
 
     def statuses(self, sha: str, /) -> Sequence[CommitStatus]: ...
 
@@ -53,6 +55,7 @@ class RemoteRepository(ABC, Generic[A]):
         self.api = self.connect(address, token)
         self._address = address
         self._token = token
+        self._login: str | None = None
         self._base_branch = checked_branch(base_branch)
         self._pauses_s = tuple(pauses_s)
         self._branches = RemoteBranches(scratch, address.clone_url, lambda: {**environment(), **self.git_environment()})
@@ -67,6 +70,18 @@ class RemoteRepository(ABC, Generic[A]):
 
     def git_environment(self) -> Mapping[str, str]:
         return git_login(self._address, self.git_user, self._token)
+
+    def login(self) -> str:
+        """Login of the token's user, by which our own writes are told; empty where the forge does not say: then
+        everything is looked at. A token stays its user's, so it is asked for once."""
+        if self._login is None:
+            try:
+                self._login = self.api.user()
+            except TransientError:
+                return ""
+            except OrchestratorError:
+                self._login = ""
+        return self._login
 
     def branch_tip(self, branch: str) -> str | None:
         return self._branches.tip(branch)

@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from orchestrator.adapters.trackers.plane.deliveries import hint
-from orchestrator.ports import Hint
+from orchestrator.ports import OWN_WRITE, Hint
 from tests.adapters.plane import described
 from tests.adapters.plane.spoiling import Spoiler
 
@@ -30,7 +30,7 @@ def test_a_recorded_delivery_names_its_item_unless_it_is_our_own_or_means_nothin
         return
     assert found.items == (f"ORCH-{body['data']['sequence_id']}",)
     ours = body["activity"]["actor"]["id"] == ME
-    assert told(raw, me=ME) == (Hint(note="our own write") if ours else found)
+    assert told(raw, me=ME) == (Hint(note=OWN_WRITE) if ours else found)
 
 
 def test_a_delivery_of_another_project_of_the_workspace_is_not_ours() -> None:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from orchestrator.ports import Hint
+from orchestrator.ports import OWN_WRITE, Hint
 
 _MEANINGLESS: Final = frozenset({"issue_comment", "module", "cycle", "project"})
 """Events that no decision rests on: comments are for people."""
@@ -34,7 +34,7 @@ def hint(body: bytes, project: str, key: str, me: Callable[[], str]) -> Hint | N
     if isinstance(event, str) and event in _MEANINGLESS:
         return Hint(note=f"{event}: nothing rests on it")
     if _actor(found) is not None and _actor(found) == me():
-        return Hint(note="our own write")
+        return Hint(note=OWN_WRITE)
     number = data.get("sequence_id")
     if (
         isinstance(theirs, str)

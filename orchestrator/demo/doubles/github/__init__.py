@@ -28,6 +28,8 @@ _MOST: Final = 100
 _NODE: Final = "R_node"
 _NONE: Final = "0" * 40
 _WHEN: Final = "2026-01-01T00:00:00Z"
+LOGIN: Final = "orchestrator"
+"""Whose every token is."""
 
 
 def _said(status: int, message: str, *errors: str) -> Reply:
@@ -96,6 +98,7 @@ class GithubDouble:
 
     def _table(self) -> Sequence[tuple[str, str, Callable[..., Reply]]]:
         return (
+            ("GET", "/user", self._user),
             ("GET", _HERE, self._repository),
             ("GET", f"{_HERE}/branches/(.+)", self._branch),
             ("GET", f"{_HERE}/compare/(.+)", self._compare),
@@ -113,6 +116,9 @@ class GithubDouble:
             ("DELETE", f"{_HERE}/hooks/{_N}", self._delete_hook),
             ("POST", f"{_HERE}/hooks/{_N}/pings", self._ping_hook),
         )
+
+    def _user(self, _request: Request) -> Reply:
+        return Reply(200, {"login": LOGIN})
 
     # --- requests --------------------------------------------------------------------------------------------
 

@@ -52,6 +52,7 @@ STATEMENTS: Final = (
     work_item TEXT,
     attempts INTEGER DEFAULT '0' NOT NULL,
     error TEXT DEFAULT '' NOT NULL,
+    note TEXT DEFAULT '' NOT NULL,
     not_before TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
     received_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
     processed_at TIMESTAMP WITH TIME ZONE,
