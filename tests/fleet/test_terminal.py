@@ -24,7 +24,8 @@ from tests.fleet.conftest import gone, wait_until
 pytestmark = [pytest.mark.fleet, pytest.mark.slow, pytest.mark.timeout(300)]
 ROOT = Path(__file__).parents[2]
 CTRL_C = b"\x03"
-_IN_TERMINAL = """import os, sys
+_IN_TERMINAL = """import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that runs tests in the background ignores it
 tty = os.open(sys.argv[1], os.O_RDWR)  # the first terminal that a session leader opens becomes its own
 for number in (0, 1, 2):
     os.dup2(tty, number)
