@@ -67,10 +67,10 @@ model:
 intake-load: $(VENV)/.ready-to-develop
 	$(BIN)/python -m benchmarks.intake_load $(ARGS)
 matrix: $(VENV)/.ready-to-develop
-	ORCH_MATRIX_PAGE=docs/crash-matrix.md $(BIN)/python -m pytest tests/crash -m matrix -q -n $(TEST_WORKERS) $(ARGS)
+	CRASH_MATRIX_PAGE=docs/crash-matrix.md $(BIN)/python -m pytest tests/crash -m matrix -q -n $(TEST_WORKERS) $(ARGS)
 
 crash: $(VENV)/.ready-to-develop
-	ORCH_MATRIX_PAGE=docs/crash-matrix.md $(BIN)/python -m pytest tests/crash -m crash_fleet -q $(ARGS)
+	CRASH_MATRIX_PAGE=docs/crash-matrix.md $(BIN)/python -m pytest tests/crash -m crash_fleet -q $(ARGS)
 
 lint: $(VENV)/.ready-to-develop
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash tools/lint.sh

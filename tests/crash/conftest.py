@@ -103,7 +103,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """``ORCH_MATRIX_PAGE`` names the page; only the process that collects from all workers writes it."""
-    where = os.environ.get("ORCH_MATRIX_PAGE")
+    """``CRASH_MATRIX_PAGE`` names the page; only the process that collects from all workers writes it."""
+    where = os.environ.get("CRASH_MATRIX_PAGE")
     if where and _results and not hasattr(session.config, "workerinput"):
         page.update(Path(where), _results)
