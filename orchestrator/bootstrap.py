@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final, TypedDict, TypeVar
 
-from orchestrator.adapters import verdict_files
+from orchestrator.adapters import procfs, verdict_files
 from orchestrator.adapters.agent_runs import LocalAgentRuns
 from orchestrator.adapters.agents import built_in_clis, prompts
 from orchestrator.adapters.agents.sandbox import Sandboxes
@@ -89,6 +89,11 @@ def build_host(settings: Settings, store: Store) -> LinuxHost:
     return LinuxHost(settings.node, lost)
 
 
+def hide_this_process() -> None:
+    """Keep environment and memory of this process, with its secrets, from agents of the same user."""
+    procfs.hide_this_process()
+
+
 def build_engine(settings: Settings, nudges: Nudges, *, pool_size: int = 1) -> Engine:
     """Everything that a pass may need, for this process and its forked children."""
     store = build_store(settings, pool_size=pool_size)
@@ -104,7 +109,7 @@ def build_engine(settings: Settings, nudges: Nudges, *, pool_size: int = 1) -> E
         notifiers=tuple(build_notifier(settings, name) for name in _operator(configured).notifications.notifiers),
         project=projects.ports,
         project_keys=projects.keys,
-        agents=build_agent_runs(settings, host, clis),
+        agents=build_agent_runs(settings, host, clis, configured),
         clis=clis,
         verdicts=verdict_files,
         prompts=prompts,
@@ -120,7 +125,9 @@ def runs_dir(settings: Settings) -> Path:
     return settings.data_dir / "runs"
 
 
-def build_agent_runs(settings: Settings, host: Host, clis: dict[str, AgentCli]) -> LocalAgentRuns:
+def build_agent_runs(
+    settings: Settings, host: Host, clis: dict[str, AgentCli], configured: LastGood[OperatorConfig]
+) -> LocalAgentRuns:
     """Agent runs of this node; agents get the PATH of this installation and nothing else of its environment."""
     basic = settings.basic_environment()
     runs_dir(settings).mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -129,8 +136,15 @@ def build_agent_runs(settings: Settings, host: Host, clis: dict[str, AgentCli]) 
         host=host,
         clis=clis,
         search_path=basic.get("PATH", "/usr/bin:/bin"),
-        sandboxes=Sandboxes((settings.data_dir,), settings.secret_files()),
+        sandboxes=Sandboxes((settings.data_dir,), lambda: _not_for_agents(settings, configured)),
     )
+
+
+def _not_for_agents(settings: Settings, configured: LastGood[OperatorConfig]) -> Iterator[Path]:
+    """Files of secrets, the keys of all agents, and the configuration that names them."""
+    yield from (*settings.secret_files(), settings.config_path)
+    specs = (spec for project in _operator(configured).projects for spec in project.agents.values())
+    yield from (Path(file).expanduser() for spec in specs for file in spec.credentials.values())
 
 
 def _children(settings: Settings, host: Host) -> ChildRunners:

@@ -17,6 +17,7 @@ from typing import Final, TypeAlias, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from orchestrator.adapters import procfs
 from orchestrator.adapters.deployers.command import CommandDeployer
 from orchestrator.adapters.deployers.deploy_commands import DeployCommands
 from orchestrator.adapters.deployers.deploy_files import DeployFiles
@@ -275,4 +276,5 @@ def main(argv: Sequence[str], wire: Callable[[Settings], DeployParts] = _wire) -
 
 
 if __name__ == "__main__":
+    procfs.hide_this_process()
     sys.exit(main(sys.argv))

@@ -28,6 +28,7 @@ _LOOK_S: Final = 0.5
 @setup_logging.connect
 def set_up_logging(**_given: object) -> None:
     """Take logging out of Celery's hands: one masked line a record, here as everywhere."""
+    bootstrap.hide_this_process()
     found = settings()
     logs.set_up(level=found.log_level, style=found.log_format, secrets=found.secret_values())
     for warning in found.warnings:

@@ -25,6 +25,7 @@ def create_app(settings: Settings | None = None, engine: Engine | None = None) -
     """
     found = with_stores(settings or load_settings())
     if settings is None:
+        bootstrap.hide_this_process()
         logs.set_up(level=found.log_level, style=found.log_format, secrets=found.secret_values())
     _refuse_open_network(found)
     app = Flask("web", root_path=__path__[0])

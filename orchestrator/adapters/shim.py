@@ -397,6 +397,7 @@ def main(arguments: list[str]) -> int:
     if os.fork():
         os._exit(0)  # the lock stays with the child
     os.setsid()
+    procfs.hide_this_process()  # an agent of the same user must not take its own supervisor over
     return run()
 
 

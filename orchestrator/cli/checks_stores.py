@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from orchestrator.cli.findings import Finding, Health, guarded
 from orchestrator.secret import without_passwords
@@ -39,7 +40,7 @@ def _database(url: str, settings: Settings) -> Iterator[Finding]:
         got = f"schema version {found or 'none'}, this program needs {wanted}"
         yield Finding("database", tried, got, Health.BAD, "run `orch db upgrade`")
         return
-    yield Finding("database", tried, f"answers, schema version {found}")
+    yield _answers("database", tried, f"answers, schema version {found}", url)
     store = connect(url)
     try:
         with store.snapshot() as connection:
@@ -111,4 +112,18 @@ def _broker(url: str) -> Finding:
     except (OperationalError, OSError) as error:
         mend = "see that it runs; work goes on slowly without it, by the sweeps, once workers reach it again"
         return Finding("broker", tried, str(error), Health.BAD, mend)
-    return Finding("broker", tried, "answers")
+    return _answers("broker", tried, "answers", url)
+
+
+def _answers(part: str, tried: str, got: str, url: str) -> Finding:
+    """Agents have the network, since they need their provider: what listens there has to know who asks."""
+    if not is_open_to_agents(url):
+        return Finding(part, tried, got)
+    mend = "let it ask for a password and put that into the address: every agent reaches its port"
+    return Finding(part, tried, f"{got}; its address has no password", Health.WARNING, mend)
+
+
+def is_open_to_agents(url: str) -> bool:
+    """Whether the store listens on a port and its address holds no password."""
+    parts = urlsplit(url)
+    return bool(parts.hostname) and parts.password is None

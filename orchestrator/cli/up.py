@@ -26,8 +26,10 @@ TOKEN_FILE: Final = "api.token"  # the name of the file, not what is in it
 @json_option
 def up(port: int | None, data_dir: Path | None, as_json: bool) -> None:
     """Run web, workers, beat and Flower until Ctrl-C, with stores of its own where no URL is set. Agents survive it."""
+    from orchestrator.bootstrap import hide_this_process
     from orchestrator.fleet import run_fleet
 
+    hide_this_process()
     found = session.settings(port=port, data_dir=data_dir)
     for warning in found.warnings:
         note(f"warning: {warning}")

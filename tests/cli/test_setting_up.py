@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from psycopg import sql
 
-from orchestrator.cli import commands, exits
+from orchestrator.cli import checks_stores, commands, exits
+from orchestrator.embedded.places import Places
 from orchestrator.settings import describe, load_settings
 from orchestrator.store.database import Store
 from tests.cli.conftest import Orch, change, start
@@ -142,6 +143,31 @@ def test_doctor_finds_a_whole_set_up_good(
     answer = orch("doctor")
     assert "BAD" not in answer.out
     assert answer.code == exits.DONE
+
+
+@pytest.mark.parametrize(
+    ("url", "is_open"),
+    [
+        ("redis://127.0.0.1:6379/0", True),
+        ("redis://:pa@127.0.0.1:6379/0", False),
+        ("redis+socket:///run/valkey.sock?virtual_host=0", False),
+        ("postgresql+psycopg://orch@db/orch", True),
+        ("postgresql+psycopg://orch:pa@db/orch", False),
+        ("postgresql+psycopg://postgres@/orch?host=/run/pg", False),
+    ],
+)
+def test_a_store_on_a_port_without_a_password_is_open_to_agents(url: str, is_open: bool) -> None:
+    assert checks_stores.is_open_to_agents(url) is is_open
+
+
+def test_doctor_warns_of_a_store_that_every_agent_reaches(
+    orch: Orch, world: World, valkey_server: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks_stores, "is_open_to_agents", lambda url: True)
+    monkeypatch.setenv("ORCH_BROKER_URL", valkey_server.broker_url)
+    found = findings(orch)
+    assert [found[part]["health"] for part in ("database", "broker")] == ["warning", "warning"]
+    assert "password" in found["broker"]["mend"]
 
 
 def free_port() -> int:

@@ -12,7 +12,7 @@ import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -96,11 +96,12 @@ def problem() -> str:
 
 
 class Sandboxes:
-    """Makes the sandbox of a run. ``own``: directories of the orchestrator (its data, its sockets); ``secrets``: files
-    that hold its secrets."""
+    """Makes the sandbox of a run. ``own``: directories of the orchestrator (its data, its sockets); ``secrets`` names
+    files that no agent may read, asked at each start: a configuration may have changed. An agent gets the value of
+    its own key, never the file."""
 
-    def __init__(self, own: Sequence[Path], secrets: Sequence[Path] = ()) -> None:
-        self._own, self._secrets = tuple(own), tuple(secrets)
+    def __init__(self, own: Sequence[Path], secrets: Callable[[], Iterable[Path]] = tuple) -> None:
+        self._own, self._secrets = tuple(own), secrets
 
     def around(self, request: AgentRequest, argv: Sequence[str], search_path: str) -> tuple[str, ...]:
         """``argv`` in the sandbox that the configuration asks for; ``argv`` itself where there is to be none.
@@ -122,7 +123,7 @@ class Sandboxes:
         git = request.worktree / ".git"
         return SandboxProfile(
             hidden=(*map(Path, _SYSTEM_HIDDEN), _home(), *self._own),
-            masked=self._secrets,
+            masked=tuple(one.resolve() for one in self._secrets() if one.is_file()),
             readable=(
                 *_installation(),
                 *_program(argv, search_path),
@@ -130,7 +131,8 @@ class Sandboxes:
                 *_resolver(),
                 *(Path(one).expanduser() for one in request.spec.sandbox_readable),
             ),
-            writable=(request.worktree, *(request.run_dir / name for name in ("home", "tmp"))),
+            # The repository is a mount of its own: so it cannot be moved away, and with it what is frozen in it.
+            writable=(request.worktree, *_repository(git), *(request.run_dir / name for name in ("home", "tmp"))),
             frozen=(request.run_dir / "bin", *(git / name for name in _GIT_FROZEN)),
         )
 
@@ -156,6 +158,11 @@ def _program(argv: Sequence[str], search_path: str) -> Iterator[Path]:
         prefix = place.parent.parent
         wide = place.parent.name == "bin" and prefix not in (_home(), Path("/"))
         yield prefix if wide else place.parent
+
+
+def _repository(git: Path) -> Iterator[Path]:
+    if git.is_dir() and not git.is_symlink():
+        yield git
 
 
 def _borrowed(git: Path) -> Iterator[Path]:

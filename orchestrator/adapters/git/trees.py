@@ -79,6 +79,8 @@ class Trees:
             **{f"refs/remotes/origin/{name}": f"{tip}\n" for name, tip in known.items()},
         }
         (git / "refs" / "heads").mkdir(parents=True)
+        # Empty, and there: a sandbox can keep only what exists from being written.
+        (git / "hooks").mkdir()
         for name, content in files.items():
             file = git / name
             file.parent.mkdir(parents=True, exist_ok=True)

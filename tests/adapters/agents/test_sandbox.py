@@ -59,9 +59,9 @@ def database(tmp_path: Path, secret: Path) -> Iterator[Path]:
 @pytest.fixture
 def bench(tmp_path: Path, secret: Path) -> Iterator[Bench]:
     """The base directory lies in a data directory of the orchestrator, as it does in production."""
-    made = Bench(tmp_path / "data", Sandboxes((tmp_path / "data",), (secret,)))
+    made = Bench(tmp_path / "data", Sandboxes((tmp_path / "data",), lambda: (secret,)))
     subprocess.run(["git", "init", "-q", str(made.worktree)], check=True)
-    (made.worktree / ".git" / "hooks").mkdir(exist_ok=True)
+    (made.worktree / ".git" / "hooks").mkdir(exist_ok=True)  # as every worktree of ours has it
     yield made
     made.end()
 
@@ -86,6 +86,7 @@ def acts_on(bench: Bench, secret: Path, database: Path) -> str:
             f"'another worktree': lambda: open({str(other)!r}).read()",
             f"'the database socket': lambda: socket.socket(socket.AF_UNIX).connect({str(database)!r})",
             f"'a hook': lambda: open({str(git / 'hooks/pre-push')!r}, 'w')",
+            f"'another repository': lambda: (os.rename({str(git)!r}, '.old'), os.rename('.old', {str(git)!r}))",
             f"'git configuration': lambda: open({str(git / 'config')!r}, 'a')",
             f"'a process of another': lambda: os.kill({os.getpid()}, 0)",
             f"'the environment of another': lambda: open('/proc/{os.getpid()}/environ').read()",
@@ -106,6 +107,20 @@ def test_outside_the_same_attempts_succeed_so_the_sandbox_is_what_prevents_them(
 ) -> None:
     found = attempts(bench, acts_on(bench, secret, database), Sandbox.OFF)
     assert {name: result for name, result in found.items() if result != "done"} == {}
+
+
+@sandboxed
+def test_a_secret_that_lies_where_the_system_is_seen_is_empty_for_it(tmp_path: Path) -> None:
+    """Nobody hides /etc, or wherever the operator keeps a key: the file itself is covered. One that is gone since is
+    no reason not to start."""
+    seen = Path("/etc/passwd")  # stands for a key: it is there on every machine, and every process reads it
+    secrets = (seen, Path("/etc/a-key-that-is-gone"))
+    bench = Bench(tmp_path, Sandboxes((tmp_path / "data",), lambda: secrets))
+    try:
+        found = attempts(bench, "'it': lambda: open('/etc/passwd').read()[0]", Sandbox.REQUIRED)
+        assert found == {"it": "PermissionError"} or found == {"it": "IndexError"}
+    finally:
+        bench.end()
 
 
 @sandboxed

@@ -67,11 +67,10 @@ def test_nothing_that_an_agent_configured_runs_in_our_git(work: GitWorkspaces, t
 def test_what_an_agent_configured_does_not_survive_into_the_next_run(work: GitWorkspaces) -> None:
     folder = work.prepare("orch/one")
     git(folder, "config", "core.hooksPath", "/tmp")
-    (folder / ".git/hooks").mkdir()
     (folder / ".git/hooks/pre-commit").touch()
     work.prepare("orch/one")
     assert "hooksPath" not in (folder / ".git/config").read_text()
-    assert not (folder / ".git/hooks").exists()
+    assert list((folder / ".git/hooks").iterdir()) == []
 
 
 def test_two_worktrees_share_no_configuration(work: GitWorkspaces) -> None:
