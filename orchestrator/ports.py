@@ -194,8 +194,11 @@ class Workspaces(Protocol):
     def branch_tip(self, branch: str) -> str | None:
         """Current tip of ``branch`` at the forge, or None."""
 
-    def prepare(self, branch: str) -> Path:
-        """The task's worktree on ``branch`` (made from the base branch when new), clean, at the forge's tip."""
+    def prepare(self, branch: str, from_base: Sequence[str] = ()) -> Path:
+        """The task's worktree on ``branch`` (made from the base branch when new), clean, at the forge's tip.
+
+        Files and folders named in ``from_base`` stand there as the branch found them on the base branch, whatever was
+        made of them since, and also where the repository ignores them."""
 
     def path_of(self, branch: str) -> Path: ...
 

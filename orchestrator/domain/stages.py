@@ -127,7 +127,8 @@ _FORWARD: Final = (
         Stage.TESTING,
         Stage.DEPLOY_STAGING,
         EdgeKind.FORWARD,
-        ("check_tests_pass",),
+        # Again: reviewers and testers commit too.
+        ("check_tests_pass", "check_scope"),
         (EffectKind.START_DEPLOY_STAGING,),
     ),
     Edge(
@@ -136,6 +137,7 @@ _FORWARD: Final = (
         EdgeKind.FORWARD,
         (
             "check_staging_healthy",
+            "check_scope",
             "check_security",
             "check_branch_mergeable",
             "check_coverage",

@@ -10,7 +10,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Final
 
-from orchestrator.domain.configuration import AgentSpec, RepositoryConfig
+from orchestrator.domain.configuration import AGENT_FILES, AgentSpec, RepositoryConfig
 from orchestrator.domain.decide import Again, Launch
 from orchestrator.domain.errors import LostRaceError, OrchestratorError, TransientError, UsageError
 from orchestrator.domain.ownership import Committed, LostRace
@@ -144,7 +144,8 @@ def spawn(engine: Engine, start: Start, run: NewRun) -> None:
     """From the claimed row to a living process; what goes wrong before it lives ends the job with its reason."""
     try:
         workspaces = start.ports.workspaces
-        worktree = workspaces.path_of(start.job.branch) if start.turn else workspaces.prepare(start.job.branch)
+        branch, obeyed = start.job.branch, _obeyed_files(start.repository)
+        worktree = workspaces.path_of(branch) if start.turn else workspaces.prepare(branch, obeyed)
         request = AgentRequest(
             run_id=run.run_id,
             run_dir=engine.runs_dir / run.run_id,
@@ -165,6 +166,12 @@ def spawn(engine: Engine, start: Start, run: NewRun) -> None:
         job = jobs.get(connection, start.job.id)
     if job is not None and job.stop_requested:
         engine.nudges.drive(job.task_id, job.work_item, Actor.MONITOR)
+
+
+def _obeyed_files(repository: RepositoryConfig) -> tuple[str, ...]:
+    """What agents' CLIs obey comes from the base branch: an agent of an earlier run must not widen what this one may
+    do. Not where the repository wants such changes: they would be undone."""
+    return () if repository.gates.allow_protected_changes else tuple(one.removesuffix("/**") for one in AGENT_FILES)
 
 
 def _facts(engine: Engine, start: Start, run: NewRun) -> PromptFacts:

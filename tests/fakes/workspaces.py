@@ -58,7 +58,7 @@ class FakeWorkspaces:
         self._wire.send("move_aside", lambda: self._push("move_aside", branch, head.sha, expected_old, made))
         return head.sha
 
-    def prepare(self, branch: str) -> Path:
+    def prepare(self, branch: str, from_base: Sequence[str] = ()) -> Path:
         self._worktrees.add(branch)
         return self.path_of(branch)
 

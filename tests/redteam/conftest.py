@@ -8,7 +8,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +20,7 @@ from orchestrator.adapters.forges.bare_repository import create_repository
 from orchestrator.domain.configuration import Sandbox
 from orchestrator.embedded.places import Places
 from orchestrator.embedded.valkey import valkey_binary
-from orchestrator.engine import intake
+from orchestrator.engine import intake, operator
 from orchestrator.secret import Secret
 from tests.adapters.forge_worlds import GiteaWorld, gitea_world
 from tests.engine.real_engine import World, make_world
@@ -46,6 +46,7 @@ class Attacked:
     base_before: str
     forge_base_before: str
     sprung: Path
+    obeyed_later: Sequence[str]
 
     def succeeded(self, attempt: str) -> bool:
         return bool(self.got[attempt]["got"])
@@ -130,6 +131,19 @@ def _worker() -> Iterator[str]:
         child.kill()
 
 
+def _end_runs(world: World) -> None:
+    for [run_id] in world.rows("SELECT run_id FROM agent_runs"):
+        world.engine.agents.stop(world.engine.runs_dir / run_id, 0.1)
+
+
+def _what_the_next_run_finds(world: World, told: Path) -> list[str]:
+    """Files that configure an agent's CLI, in the worktree of the run after the attack."""
+    operator.retry(world.engine, "DEMO-1", "ann")
+    world.run_until(told.exists, timeout_s=RUN_S)
+    found: list[str] = json.loads(told.read_text())
+    return found
+
+
 def attacked(
     mode: Sandbox, root: Path, database_url: str, postgres: Places, valkey: Places, stack: ExitStack
 ) -> Attacked:
@@ -173,7 +187,14 @@ def attacked(
     intake.add_item(world.engine, "DEMO", "Say hello", author="ann", key="DEMO-1")
     world.run_until(lambda: bool(world.rows("SELECT 1 FROM jobs WHERE settled_at IS NOT NULL")), timeout_s=RUN_S)
     [[run_id]] = world.rows("SELECT run_id FROM agent_runs")
+    stack.callback(_end_runs, world)
     [[branch]] = world.rows("SELECT branch FROM tasks")
     worktree = world.engine.project("DEMO").workspaces.path_of(branch)
     got = json.loads((worktree / "results.json").read_text())
-    return Attacked(mode, got, world, world.engine.runs_dir / run_id, forge, base, forge_base, sprung)
+    workspaces, head = world.engine.project("DEMO").workspaces, world.rows("SELECT head_sha FROM tasks")[0][0]
+    # What our git does with a worktree, with all that was planted still in it; a run's end and its next start do more.
+    workspaces.commit_all(branch, "what is left")
+    with workspaces.checkout(head):
+        pass
+    later = _what_the_next_run_finds(world, worktree / "found.json")
+    return Attacked(mode, got, world, world.engine.runs_dir / run_id, forge, base, forge_base, sprung, later)

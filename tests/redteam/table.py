@@ -23,6 +23,7 @@ SEEN_OUTSIDE: Final[Mapping[str, Callable[[Attacked], bool]]] = {
     "write the exit record of its own run": lambda one: (one.run_dir / "exit.json.red-team").exists(),
     "write into another item's worktree": lambda one: any(one.run_dir.parents[1].rglob("red-team.py")),
     "write outside of its own directories": lambda one: one.sprung.with_name("elsewhere").exists(),
+    "configure the agents that come after it": lambda one: bool(one.obeyed_later),
 }
 """A write in the sandbox may go to a directory of its own under that name: what counts is what stands outside."""
 
@@ -45,11 +46,5 @@ def went_as_it_says(attack: Attacked, attempt: str) -> None:
 
 
 def no_trap_was_sprung(attack: Attacked) -> None:
-    """Everything that our git does with a worktree is done once more, with what the agent planted in it."""
-    workspaces = attack.world.engine.project("DEMO").workspaces
-    [[branch, head]] = attack.world.rows("SELECT branch, head_sha FROM tasks")
-    workspaces.commit_all(branch, "what is left")
-    with workspaces.checkout(head):
-        pass
-    workspaces.prepare(branch)
+    """Our git has committed, published, checked out and planted anew, with what the agent planted in its worktree."""
     assert not attack.sprung.exists()

@@ -64,6 +64,12 @@ class Trees:
         # -ff: also repositories that an agent made inside. Not -x: caches of builds may stay.
         self._run(folder, "clean", "-ffdq")
 
+    def put_back(self, folder: Path, name: str, sha: str | None) -> None:
+        """Make ``name`` in a planted ``folder`` what it is in ``sha``; None: not there. Ignored files go as well."""
+        discard(folder / name)
+        if sha is not None:
+            self._run(folder, "checkout", "--quiet", sha, "--", name)
+
     def _run(self, folder: Path, *arguments: str) -> None:
         # The configuration that git reads here is the one written a moment ago.
         self._git.run(folder / ".git", *arguments, extra={"GIT_WORK_TREE": str(folder)})

@@ -105,8 +105,9 @@ class GitWorkspaces(Reading):
 
     # --- the worktree of a task ------------------------------------------------------------------------------
 
-    def prepare(self, branch: str) -> Path:
+    def prepare(self, branch: str, from_base: Sequence[str] = ()) -> Path:
         """The worktree on ``branch``, clean, at the remote's tip; at that of the base branch when it is new there.
+        Files and folders in ``from_base`` are those of the base branch, where the branch left it.
 
         Repeating it is harmless and mends what a crash or an agent left; what was not published is gone.
         """
@@ -119,6 +120,10 @@ class GitWorkspaces(Reading):
             sweep_graves(self._worktrees)
             self._mirror.set_local(branch, start, lock)
             self._trees.plant(folder, start, branch=branch, known={self._base_branch: base})
+            begun = self._merge_base(base, start)
+            for name in from_base:
+                there = self._mirror.run("ls-tree", "--full-tree", begun, "--", name).text
+                self._trees.put_back(folder, name, begun if there else None)
         return folder
 
     def path_of(self, branch: str) -> Path:

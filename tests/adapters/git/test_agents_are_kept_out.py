@@ -10,7 +10,7 @@ import pytest
 
 from orchestrator.adapters.git import GitWorkspaces
 from orchestrator.ports import MergeCandidate
-from tests.adapters.git.repositories import Maker, git, published
+from tests.adapters.git.repositories import Maker, commit, git, published
 
 
 @pytest.fixture
@@ -103,3 +103,27 @@ def test_credentials_reach_the_remote_only_and_settings_of_the_user_nobody(make:
     assert {line.split("|")[0] for line in remote} == {"/secret/askpass"}
     assert {line.split("|")[0] for line in lines if line not in remote} == {""}
     assert not any("/elsewhere" in line for line in lines)
+
+
+def test_what_agents_obey_is_put_back_to_what_the_base_branch_has(work: GitWorkspaces, person: Path) -> None:
+    """Committed, ignored, changed, removed or a link in its place: the next agent finds what people put there."""
+    base = {".claude/settings.json": "ours", "opencode.json": "ours"}
+    commit(person, {**base, ".gitignore": ".mcp.json\n"})
+    git(person, "push", "-q", "origin", "main")
+    folder = work.prepare("orch/two")
+    assert {name: (folder / name).read_text() for name in base} == base
+    (folder / ".claude/settings.json").write_text("widened")
+    (folder / ".claude/hooks.json").write_text("new")
+    (folder / "opencode.json").unlink()
+    (folder / "opencode.json").symlink_to("code.py")
+    (folder / ".gemini").mkdir()
+    (folder / ".gemini/settings.json").write_text("new")
+    (folder / ".mcp.json").write_text("ignored, so no commit shows it")
+    (folder / "code.py").write_text("x = 1\n")
+    work.publish("orch/two", work.commit_all("orch/two", "work"), None)
+    again = work.prepare("orch/two", (".claude", "opencode.json", ".gemini", ".mcp.json"))
+    assert {name: (again / name).read_text() for name in base} == base
+    assert not (again / "opencode.json").is_symlink()
+    left = {".claude", ".git", ".gitignore", "app.py", "code.py", "opencode.json"}
+    assert {one.name for one in again.iterdir()} == left
+    assert [one.name for one in (again / ".claude").iterdir()] == ["settings.json"]
