@@ -54,7 +54,7 @@ from orchestrator.secret import Secret
 from orchestrator.settings import Settings
 from orchestrator.store import nodes
 from orchestrator.store.clock import DatabaseClock
-from orchestrator.store.database import Store, connect
+from orchestrator.store.database import Store, connect, connect_for_single_statements
 
 T = TypeVar("T")
 _PLUGINS: Final = "orchestrator.{}"
@@ -63,11 +63,20 @@ _PLUGINS: Final = "orchestrator.{}"
 
 def build_store(settings: Settings, *, pool_size: int = 1) -> Store:
     """The store of these settings. Raises ConfigurationError when no database is named."""
+    return connect(_database_url(settings), pool_size=pool_size)
+
+
+def build_intake_store(settings: Settings, *, pool_size: int) -> Store:
+    """The same for single statements, each committed by itself. Raises ConfigurationError likewise."""
+    return connect_for_single_statements(_database_url(settings), pool_size=pool_size)
+
+
+def _database_url(settings: Settings) -> str:
     if settings.database_url is None:
         raise ConfigurationError(
             "ORCH_DATABASE_URL: is not set", remedy="set it, or let `orch up` start the embedded database"
         )
-    return connect(settings.database_url, pool_size=pool_size)
+    return settings.database_url
 
 
 def build_nudges(settings: Settings) -> CeleryNudges:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orchestrator import logs, messages
 from orchestrator.domain.stages import Actor
 from orchestrator.engine import agents, deliveries, finishing, reaper, reconciler, spool, stopping
@@ -41,9 +43,9 @@ def finish_job(job_id: int, work_item: str) -> None:
 
 
 @app.task(name=messages.PROCESS_DELIVERY)
-def process_delivery(delivery_id: int) -> None:
-    """Do what one kept delivery hints at."""
-    deliveries.process_delivery(engine(), delivery_id)
+def process_delivery(delivery_id: int, others: Sequence[int] = ()) -> None:
+    """Do what kept deliveries hint at; several that came together are in one message."""
+    deliveries.process_deliveries(engine(), (delivery_id, *others))
 
 
 @app.task(name=messages.PROCESS_INBOX)

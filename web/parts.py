@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Final, Protocol
 
@@ -15,6 +15,7 @@ from orchestrator.engine.context import Engine
 from orchestrator.ports import Nudges
 from orchestrator.settings import Settings
 from orchestrator.store.database import Store
+from web.nudging import LaterNudges
 
 _KEY: Final = "orchestrator"
 _POOL: Final = 8
@@ -24,7 +25,7 @@ _POOL: Final = 8
 class InboxNudges(Nudges, Protocol):
     """Nudges, and the one that only the web sends."""
 
-    def process_delivery(self, delivery_id: int) -> bool:
+    def process_deliveries(self, delivery_ids: Sequence[int]) -> bool:
         """False when the broker does not answer."""
 
 
@@ -35,6 +36,8 @@ class Parts:
         self.settings = settings
         self.nudges = nudges
         self.store: Store = engine.store if engine else bootstrap.build_store(settings, pool_size=_POOL)
+        self.intake_store: Store = engine.store if engine else bootstrap.build_intake_store(settings, pool_size=_POOL)
+        self.later = LaterNudges(nudges)
         self._engine = engine
         self._building = threading.Lock()
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from flask import Blueprint, Response, jsonify, make_response, request
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from werkzeug.exceptions import BadRequest, ServiceUnavailable, Unauthorized
 
 from orchestrator import bootstrap, logs
@@ -28,6 +28,7 @@ from orchestrator.failpoints import hit
 from orchestrator.secret import Secret
 from orchestrator.settings import Settings
 from orchestrator.store import inbox
+from orchestrator.store.inbox import Received
 from web.parts import Parts, parts
 
 routes: Final = Blueprint("webhooks", __name__, url_prefix="/webhooks")
@@ -172,24 +173,39 @@ def _delivery(sender: Sender, body: bytes) -> SpooledDelivery:
 def _keep(found: Parts, delivery: SpooledDelivery) -> tuple[str, bool]:
     """(delivery, duplicate) once it cannot be lost any more."""
     try:
-        with found.store.transaction() as connection:
-            row = inbox.receive(
-                connection,
-                source=delivery.source,
-                delivery=delivery.delivery,
-                dedupe_key=delivery.dedupe_key,
-                event=delivery.event,
-                body=delivery.body,
-            )
+        row = _write_row(found, delivery)
     except SQLAlchemyError as error:
         _log.warning("a delivery of %s goes to the spool: %s", delivery.source, logs.masked(type(error).__name__))
         _spool(found, delivery)
         return delivery.delivery, False
     hit("inbox.committed")
     if not row.duplicate:
-        found.nudges.process_delivery(row.id)
+        found.later.process_delivery(row.id)
     _drain(found)
     return delivery.delivery, row.duplicate
+
+
+def _write_row(found: Parts, delivery: SpooledDelivery) -> Received:
+    """One committed statement. A connection that broke meanwhile says nothing of what was done, and the key makes the
+    second time harmless: it is written again on a new one."""
+    try:
+        return _receive(found, delivery)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+    return _receive(found, delivery)
+
+
+def _receive(found: Parts, delivery: SpooledDelivery) -> Received:
+    with found.intake_store.transaction() as connection:
+        return inbox.receive(
+            connection,
+            source=delivery.source,
+            delivery=delivery.delivery,
+            dedupe_key=delivery.dedupe_key,
+            event=delivery.event,
+            body=delivery.body,
+        )
 
 
 def _spool(found: Parts, delivery: SpooledDelivery) -> None:

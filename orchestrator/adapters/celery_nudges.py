@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, Final
 
 from celery import Celery
@@ -56,9 +57,11 @@ class CeleryNudges:
     def finalize_deploys(self) -> None:
         self._send(messages.FINALIZE_DEPLOYS, {})
 
-    def process_delivery(self, delivery_id: int) -> bool:
-        """Have one delivery looked at now; False when the broker does not answer (the sweep finds the row)."""
-        return self._send(messages.PROCESS_DELIVERY, {"delivery_id": delivery_id})
+    def process_deliveries(self, delivery_ids: Sequence[int]) -> bool:
+        """Have these looked at now, at least one; False when the broker does not answer (the sweep finds the rows)."""
+        first, *others = delivery_ids
+        more = {"others": others} if others else {}
+        return self._send(messages.PROCESS_DELIVERY, {"delivery_id": first, **more})
 
     def _to_node(self, name: str, node: str, job_id: int, work_item: str) -> None:
         self._send(name, {"job_id": job_id, "work_item": work_item}, queue=messages.agents_queue(node))

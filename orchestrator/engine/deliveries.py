@@ -49,23 +49,30 @@ class _Looks:
 
 def process_delivery(engine: Engine, delivery_id: int) -> None:
     """Do what one kept delivery hints at. One that cannot be processed is kept, shown and tried again with backoff."""
+    process_deliveries(engine, (delivery_id,))
+
+
+def process_deliveries(engine: Engine, delivery_ids: Sequence[int]) -> None:
+    """The same for several that came together. Those about one thing are one look: all of them were kept before it."""
     with engine.store.transaction() as connection:
-        delivery = inbox.get(connection, delivery_id)
-    if delivery is not None and delivery.processed_at is None:
-        _process(engine, delivery, _Looks(delivery.received_at))
+        found = [inbox.get(connection, one) for one in delivery_ids]
+    _process_together(engine, [one for one in found if one is not None and one.processed_at is None])
 
 
 def sweep_inbox(engine: Engine) -> int:
-    """Process every delivery that is due, oldest first; how many there were. Several about one thing are one look: all
-    of them were kept before it."""
+    """Process every delivery that is due, oldest first; how many there were."""
     with engine.store.transaction() as connection:
         due = inbox.due(connection, _DELIVERIES)
         inbox.forget(connection)
-    if due:
-        looks = _Looks(min(delivery.received_at for delivery in due))
-        for delivery in due:
-            _process(engine, delivery, looks)
+    _process_together(engine, due)
     return len(due)
+
+
+def _process_together(engine: Engine, found: Sequence[Delivery]) -> None:
+    if found:
+        looks = _Looks(min(delivery.received_at for delivery in found))
+        for delivery in found:
+            _process(engine, delivery, looks)
 
 
 def _process(engine: Engine, delivery: Delivery, looks: _Looks) -> None:

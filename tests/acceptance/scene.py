@@ -9,7 +9,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -37,8 +37,8 @@ BAD = "bad.txt"
 class Nudges(HeldNudges):
     """Held messages, with the one that only the web sends."""
 
-    def process_delivery(self, delivery_id: int) -> bool:
-        self.held.append(("delivery", (delivery_id,)))
+    def process_deliveries(self, delivery_ids: Sequence[int]) -> bool:
+        self.held += [("delivery", (one,)) for one in delivery_ids]
         return True
 
 
@@ -156,6 +156,7 @@ class Web:
         }
         answer = self.client.post(f"/webhooks/{source}", data=raw, headers=headers)
         assert (answer.status_code, answer.json["duplicate"]) == (202, False), answer.text
+        assert self.client.application.extensions["orchestrator"].later.settle(60), "nudges leave in the background"
         kept = [one for one in self.world.nudges.held if one[0] == "delivery"]
         for one in kept:
             self.world.nudges.held.remove(one)

@@ -78,4 +78,4 @@ class Webhooks:
                 row = inbox.receive(
                     connection, source="local", delivery=key, dedupe_key=key, event="changed", body=body
                 )
-            self._arena.nudges.process_delivery(row.id)
+            self._arena.nudges.process_deliveries([row.id])

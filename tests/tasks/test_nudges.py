@@ -30,7 +30,7 @@ def test_each_nudge_goes_to_its_queue_with_ids_only(broker_url: str, valkey_serv
     nudges.stop_agent("n1", 3, "D-1")
     nudges.finish_job("n2", 3, "D-1")
     nudges.finalize_deploys()
-    assert nudges.process_delivery(9)
+    assert nudges.process_deliveries([9])
     assert _messages(valkey_server, "edges") == [
         (messages.DRIVE, {"task_id": 7, "work_item": "D-1", "actor": "operator"})
     ]
@@ -47,7 +47,7 @@ def test_a_broker_that_does_not_answer_is_counted_and_forgotten_at_once(url: str
     nudges = CeleryNudges(producer(url))
     began = time.monotonic()
     nudges.drive(7, "D-1", "operator")
-    assert not nudges.process_delivery(9)
+    assert not nudges.process_deliveries([9])
     assert nudges.lost == 2
     assert time.monotonic() - began < 5
     nudges.app.close()

@@ -127,9 +127,11 @@ def test_a_repeated_body_is_a_duplicate_whatever_its_delivery_id(client: FlaskCl
 def test_a_kept_delivery_is_nudged_once(
     make_app: Callable[..., Flask], broker_url: str, valkey_server: Places, store: Store
 ) -> None:
-    client = make_app(broker_url=broker_url).test_client()
+    app = make_app(broker_url=broker_url)
+    client = app.test_client()
     _deliver(client)
     _deliver(client)
+    assert app.extensions["orchestrator"].later.settle(30), "the message leaves in the background"
     with redis.Redis(unix_socket_path=str(valkey_server.valkey_socket)) as broker:
         waiting = [json.loads(one) for one in broker.lrange(messages.INTAKE, 0, -1)]
     sent = [(one["headers"]["task"], json.loads(base64.b64decode(one["body"]))[1]) for one in waiting]
@@ -161,6 +163,25 @@ def test_an_event_that_comes_by_two_hooks_of_gitea_is_one(client: FlaskClient, s
     _deliver(client, "gitea", headers={"X-Gitea-Delivery": "uuid-1"})
     assert _deliver(client, "gitea", headers={"X-Gitea-Delivery": "uuid-2"}).json["duplicate"] is True
     assert len(_kept(store)) == 1
+
+
+def test_a_connection_that_a_restart_of_the_database_broke_sends_no_delivery_to_the_disk(
+    settings: Settings, store: Store
+) -> None:
+    app = create_app(settings)
+    client = app.test_client()
+    _deliver(client)
+    with store.transaction() as connection:
+        ended = connection.exec_driver_sql(
+            "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        ).scalar_one()
+    assert ended
+    assert _deliver(client, body=b'{"other": 1}').status_code == 202
+    assert not spool.directory(settings.data_dir).exists()
+    assert len(_kept(store)) == 2
+    for made in (app.extensions["orchestrator"].store, app.extensions["orchestrator"].intake_store):
+        made.engine.dispose()
 
 
 # --- the database is down ---------------------------------------------------------------------------------
@@ -266,4 +287,5 @@ def test_deliveries_are_taken_while_the_configuration_is_broken(settings: Settin
     Path(settings.config_path).write_text("projects: [")
     app = create_app(settings)
     assert _deliver(app.test_client()).status_code == 202
-    app.extensions["orchestrator"].store.engine.dispose()
+    for made in (app.extensions["orchestrator"].store, app.extensions["orchestrator"].intake_store):
+        made.engine.dispose()
