@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias, TypeVar
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import InterfaceError, OperationalError
 
 from orchestrator.adapters import procfs
 from orchestrator.adapters.deployers.command import CommandDeployer
@@ -197,18 +196,7 @@ def _write_end(parts: DeployParts, row: Deployment, ending: Ending) -> None:
 
 
 def _in_transaction(parts: DeployParts, statements: Statements[T]) -> T:
-    """One transaction, tried again while the database is away. Its statements are guarded, so twice is harmless."""
-    deadline, pause = time.monotonic() + DATABASE_PATIENCE_S, 0.25
-    while True:
-        try:
-            with parts.store.transaction(DEPLOYER) as connection:
-                return statements(connection)
-        except (OperationalError, InterfaceError):
-            if time.monotonic() >= deadline:
-                raise
-            log.warning("the database does not answer, trying again", exc_info=True)
-        time.sleep(pause)
-        pause = min(pause * 2, 5.0)
+    return parts.store.insist(statements, DEPLOYER, patience_s=DATABASE_PATIENCE_S)
 
 
 def _patiently(read: Callable[[], T]) -> T:

@@ -252,5 +252,5 @@ def _free_dead(engine: Engine, lease: Lease) -> str:
 
 def _free_lanes(engine: Engine) -> str:
     with engine.store.transaction(Actor.REAPER) as connection:
-        freed = leases.free_dead_lanes(connection, engine.host)
-    return "dead lane freed" if freed else "lanes left"
+        freed = leases.free_unused_lanes(connection, engine.host)
+    return "unused lane freed" if freed else "lanes left"

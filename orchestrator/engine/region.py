@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from sqlalchemy import Connection
+
 from orchestrator.domain.configuration import RepositoryConfig
 from orchestrator.domain.errors import LostRaceError, TransientError
 from orchestrator.domain.ownership import Busy, ChildGroup, Committed, HeldLease, Owner
@@ -87,7 +89,7 @@ def _acquire(engine: Engine, task_id: int, entry: leases.Entry, *, alone: bool) 
     with engine.store.transaction(entry.actor) as connection:
         held = leases.acquire(connection, task_id, entry, engine.host)
         if isinstance(held, Busy) and held.owner == entry.owner and alone:
-            # Nobody of this process is inside: it could not give the lease back, since the database was away then.
+            # Nobody of this process is inside: something ended its passage before it could give the lease back.
             leases.force_release(connection, task_id, why="its owner had left without giving it back")
             held = leases.acquire(connection, task_id, entry, engine.host)
         if isinstance(held, Busy):
@@ -98,10 +100,14 @@ def _acquire(engine: Engine, task_id: int, entry: leases.Entry, *, alone: bool) 
 
 
 def _give_back(engine: Engine, held: HeldLease) -> None:
-    with engine.store.transaction(held.actor) as connection:
+    """However long the database is away: who lives and holds a lease that he has left keeps all others out."""
+
+    def release(connection: Connection) -> None:
         leases.release(connection, held)
         if not held.enforced:
             jobs.clear_finalizer(connection, held.task_id, held.owner)
+
+    engine.store.insist(release, held.actor, sleep=engine.clock.sleep)
 
 
 def _announce(engine: Engine, held: HeldLease, group: ChildGroup | None) -> bool:

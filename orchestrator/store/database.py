@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import logging
+import math
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from orchestrator.store import triggers
 from orchestrator.store.local_schema import metadata
+
+T = TypeVar("T")
+_log = logging.getLogger(__name__)
+_FIRST_PAUSE_S: Final = 0.25
+_LONGEST_PAUSE_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +39,28 @@ class Store:
             if actor:
                 connection.execute(text("SELECT set_config('orch.actor', :actor, true)"), {"actor": actor})
             yield connection
+
+    def insist(
+        self,
+        statements: Callable[[Connection], T],
+        actor: str,
+        *,
+        patience_s: float = math.inf,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> T:
+        """``statements`` in one transaction, tried again while the database is away (raises its error after
+        ``patience_s`` seconds). They must be guarded: one whose answer was lost may have happened, and comes again."""
+        deadline, pause_s = time.monotonic() + patience_s, _FIRST_PAUSE_S
+        while True:
+            try:
+                with self.transaction(actor) as connection:
+                    return statements(connection)
+            except (OperationalError, InterfaceError):
+                if time.monotonic() >= deadline:
+                    raise
+                _log.warning("the database does not answer, trying again", exc_info=True)
+            sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:

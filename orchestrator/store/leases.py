@@ -246,8 +246,8 @@ def _freed(connection: Connection, lease: Lease, probe: Probe) -> bool:
 def acquire_merge_lane(
     connection: Connection, held: HeldLease, project: str, base_branch: str, probe: Probe, *, reclaim: bool
 ) -> HeldMergeLane | Busy:
-    """Take the merge lane of a base branch under a transition lease. A dead owner's lane is taken over by a
-    database write alone, only when ``reclaim`` is on."""
+    """Take the merge lane of a base branch under a transition lease. The lane of one who is dead, or whose lease has
+    ended, is taken over by a database write alone, only when ``reclaim`` is on."""
     if lock_if_epoch_holds(connection, held) is None:
         return Busy(None, 0.0, "the transition lease was taken away")
     if not held.enforced:
@@ -262,24 +262,34 @@ def acquire_merge_lane(
         ),
         {"p": project, "b": base_branch},
     ).one_or_none()
-    owner = None if row is None or row.released_at is not None else read_owner(row)
-    taken = owner is not None and (not reclaim or is_alive(owner, ProbeInTransaction(connection, probe)))
-    if row is not None and taken:
-        return Busy(owner, float(row.age), f"the merge lane serves task {row.task_id}")
+    if row is not None and row.released_at is None and (not reclaim or _lane_is_used(connection, row, probe)):
+        return Busy(read_owner(row), float(row.age), f"the merge lane serves task {row.task_id}")
     epoch = 1 if row is None else row.epoch + 1
     connection.execute(
         text(
-            """INSERT INTO merge_lease (project, base_branch, epoch, task_id, owner_node, owner_boot_id, owner_pid_ns,
-              owner_pid, owner_start_ticks, acquired_at, released_at)
-            VALUES (:p, :b, :e, :t, :owner_node, :owner_boot_id, :owner_pid_ns, :owner_pid, :owner_start_ticks,
+            """INSERT INTO merge_lease (project, base_branch, epoch, task_id, lease_epoch, owner_node, owner_boot_id,
+              owner_pid_ns, owner_pid, owner_start_ticks, acquired_at, released_at)
+            VALUES (:p, :b, :e, :t, :l, :owner_node, :owner_boot_id, :owner_pid_ns, :owner_pid, :owner_start_ticks,
               clock_timestamp(), NULL)
-            ON CONFLICT (project, base_branch) DO UPDATE SET epoch = :e, task_id = :t, owner_node = :owner_node,
-              owner_boot_id = :owner_boot_id, owner_pid_ns = :owner_pid_ns, owner_pid = :owner_pid,
-              owner_start_ticks = :owner_start_ticks, acquired_at = clock_timestamp(), released_at = NULL"""
+            ON CONFLICT (project, base_branch) DO UPDATE SET epoch = :e, task_id = :t, lease_epoch = :l,
+              owner_node = :owner_node, owner_boot_id = :owner_boot_id, owner_pid_ns = :owner_pid_ns,
+              owner_pid = :owner_pid, owner_start_ticks = :owner_start_ticks,
+              acquired_at = clock_timestamp(), released_at = NULL"""
         ),
-        {"p": project, "b": base_branch, "e": epoch, "t": held.task_id, **owner_values(held.owner)},
+        {"p": project, "b": base_branch, "e": epoch, "t": held.task_id, "l": held.epoch, **owner_values(held.owner)},
     )
     return HeldMergeLane(project, base_branch, epoch, held.owner, held.task_id)
+
+
+def _lane_is_used(connection: Connection, row: Row[tuple[object, ...]], probe: Probe) -> bool:
+    """Whether its owner may live and still has the transition lease under which he took the lane. A lease may end
+    without its lane: its owner may not reach the database, or be a zombie that Tier 3 could not kill. Such a zombie
+    can merge nothing that was not tested on the base as it is: that is up to the expected heads, not to the lane."""
+    owner = read_owner(row)
+    if owner is not None and not is_alive(owner, ProbeInTransaction(connection, probe)):
+        return False
+    lease = lease_of(connection, row.task_id)
+    return lease is not None and lease.is_held and lease.epoch == row.lease_epoch
 
 
 def release_merge_lane(connection: Connection, lane: HeldMergeLane) -> Committed | LostRace:
@@ -310,13 +320,12 @@ def holds_merge_lane(connection: Connection, lane: HeldMergeLane) -> bool:
     return found is not None
 
 
-def free_dead_lanes(connection: Connection, probe: Probe) -> list[str]:
-    """Release every merge lane whose owner is proven dead; their names. No git is touched."""
+def free_unused_lanes(connection: Connection, probe: Probe) -> list[str]:
+    """Release every merge lane whose owner is proven dead or has lost his lease; their names. No git is touched."""
     rows = connection.execute(text("SELECT * FROM merge_lease WHERE released_at IS NULL FOR UPDATE SKIP LOCKED"))
     freed = []
     for row in rows.all():
-        owner = read_owner(row)
-        if owner is not None and is_alive(owner, ProbeInTransaction(connection, probe)):
+        if _lane_is_used(connection, row, probe):
             continue
         connection.execute(
             text(

@@ -245,6 +245,7 @@ merge_lease = Table(
     Column("base_branch", Text, nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("task_id", BigInteger, ForeignKey("tasks.id", name="a_merge_lane_serves_a_task"), nullable=False),
+    Column("lease_epoch", BigInteger, nullable=False),
     *_owner("owner"),
     moment("acquired_at", now=True),
     moment("released_at"),

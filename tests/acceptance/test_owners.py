@@ -65,7 +65,7 @@ def test_the_lease_and_the_lane_of_a_killed_owner_are_freed_by_the_sweep_without
     without_git = with_engine(world, PATH=str(tmp_path / "empty"))
     summary = reaper.reap(without_git.engine)
     assert not summary.failures
-    assert (summary.counts["dead owner freed"], summary.counts["dead lane freed"]) == (1, 1)
+    assert (summary.counts["dead owner freed"], summary.counts["unused lane freed"]) == (1, 1)
     assert (world.rows(LEASE_HELD), world.rows(LANE_HELD)) == ([], [])
     assert ("drive", (task.task_id, "reaper")) in without_git.nudges.held
     assert driven(world, task.task_id) == "waiting"

@@ -35,8 +35,9 @@ def test_what_rests_is_not_told(store: Store) -> None:
 LEFT = {
     "leases are held": f"""INSERT INTO transition_lease (task_id, actor, epoch, owner_node, owner_boot_id, owner_pid_ns,
         owner_pid, owner_start_ticks) SELECT id, 'monitor', 1, {_OWNER} FROM tasks""",
-    "merge lanes are held": f"""INSERT INTO merge_lease (project, base_branch, epoch, task_id, owner_node,
-        owner_boot_id, owner_pid_ns, owner_pid, owner_start_ticks) SELECT 'D', 'main', 1, id, {_OWNER} FROM tasks""",
+    "merge lanes are held": f"""INSERT INTO merge_lease (project, base_branch, epoch, task_id, lease_epoch,
+        owner_node, owner_boot_id, owner_pid_ns, owner_pid, owner_start_ticks)
+        SELECT 'D', 'main', 1, id, 1, {_OWNER} FROM tasks""",
     "claims are open": """INSERT INTO effects (task_id, visit, kind, target, epoch, actor)
         SELECT id, 0, 'merge_pr', '#1', 1, 'monitor' FROM tasks""",
     "deployments have not ended": """INSERT INTO deployments (project, environment, task_id, visit, sha)

@@ -74,8 +74,8 @@ def test_a_merge_lane_and_a_deployment_of_the_dead_are_breaches(world: World) ->
     columns = "owner_node, owner_boot_id, owner_pid_ns, owner_pid, owner_start_ticks"
     change(
         world.engine.store,
-        f"""INSERT INTO merge_lease (project, base_branch, epoch, task_id, {columns})
-        VALUES ('D', 'main', 1, :t, {owner})""",
+        f"""INSERT INTO merge_lease (project, base_branch, epoch, task_id, lease_epoch, {columns})
+        VALUES ('D', 'main', 1, :t, 1, {owner})""",
         t=task.id,
     )
     change(

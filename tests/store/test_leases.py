@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -250,16 +251,55 @@ def test_a_lane_is_not_given_to_one_whose_transition_was_taken_away(heart: Heart
     assert isinstance(heart.lane(held), Busy)
 
 
+def give_back(heart: Heart, held: HeldLease) -> None:
+    with heart.store.transaction() as connection:
+        leases.release(connection, held)
+
+
+def take_away(heart: Heart, held: HeldLease) -> None:
+    heart.force(held.task_id)
+
+
+def take_again(heart: Heart, held: HeldLease) -> None:
+    """The same process enters anew: its passage before this one had ended without giving anything back."""
+    heart.force(held.task_id)
+    assert isinstance(heart.acquire(held.task_id, held.owner), HeldLease)
+
+
+@pytest.mark.parametrize("end", [give_back, take_away, take_again])
+def test_a_lane_whose_lease_has_ended_serves_nobody_though_its_owner_lives(
+    heart: Heart, end: Callable[[Heart, HeldLease], None]
+) -> None:
+    """Else a merge whose owner could not reach the database to give the lane back would stop all others for ever."""
+    first = heart.held(heart.task())
+    lane, next_one = heart.lane(first), heart.held(heart.task())
+    assert isinstance(heart.lane(next_one), Busy)
+    end(heart, first)
+    assert isinstance(heart.lane(next_one, reclaim=False), Busy)
+    assert isinstance(heart.lane(next_one), HeldMergeLane)
+    assert isinstance(lane, HeldMergeLane)
+    with heart.store.transaction() as connection:
+        assert not leases.holds_merge_lane(connection, lane)
+
+
+def test_the_sweep_frees_a_lane_whose_lease_has_ended(heart: Heart) -> None:
+    first = heart.held(heart.task())
+    assert isinstance(heart.lane(first), HeldMergeLane)
+    give_back(heart, first)
+    with heart.store.transaction() as connection:
+        assert leases.free_unused_lanes(connection, heart.host) == ["D/main"]
+
+
 def test_the_sweep_frees_lanes_of_dead_owners_alone(heart: Heart, children: Children) -> None:
     child = children.start()
     lane = heart.lane(heart.held(heart.task(), heart.owner_of(child.pid)))
     assert isinstance(lane, HeldMergeLane)
     with heart.store.transaction() as connection:
-        assert leases.free_dead_lanes(connection, heart.host) == []
+        assert leases.free_unused_lanes(connection, heart.host) == []
     child.kill()
     child.wait()
     with heart.store.transaction() as connection:
-        assert leases.free_dead_lanes(connection, heart.host) == ["D/main"]
+        assert leases.free_unused_lanes(connection, heart.host) == ["D/main"]
         assert not leases.holds_merge_lane(connection, lane)
 
 

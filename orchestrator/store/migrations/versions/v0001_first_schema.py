@@ -344,6 +344,7 @@ STATEMENTS: Final = (
     base_branch TEXT NOT NULL,
     epoch BIGINT NOT NULL,
     task_id BIGINT NOT NULL,
+    lease_epoch BIGINT NOT NULL,
     owner_node TEXT,
     owner_boot_id TEXT,
     owner_pid_ns BIGINT,
