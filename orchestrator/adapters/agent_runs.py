@@ -23,6 +23,7 @@ from orchestrator.adapters import procfs, shim, verdict_files
 from orchestrator.adapters import run_directory as files
 from orchestrator.adapters.agents.environment import agent_environment, read_credentials
 from orchestrator.adapters.agents.sandbox import Sandboxes
+from orchestrator.adapters.deaths import Deaths
 from orchestrator.adapters.open_runs import OpenRuns
 from orchestrator.adapters.shim_agent import Request
 from orchestrator.domain.errors import ConfigurationError, PermanentError, TransientError, UsageError
@@ -234,18 +235,24 @@ class LocalAgentRuns:
     def _ended_under_lock(self, run_dir: Path) -> bool:
         with _locked(run_dir) as ours:
             if ours and self.exit_record(run_dir) is None:
-                swept = self._sweep(run_dir)
-                files.write_durably(str(run_dir / files.EXIT), _record_for_dead_shim(swept))
+                proof = self._sweep(run_dir)
+                files.write_durably(str(run_dir / files.EXIT), _record_for_dead_shim(proof))
             return ours
 
-    def _sweep(self, run_dir: Path) -> procfs.Swept:
+    def _sweep(self, run_dir: Path) -> list[str]:
         stored = _read_json(run_dir / files.SHIM)
         if stored is None or not Path("/proc/self/stat").exists():
-            return procfs.Swept([], [])
-        swept = procfs.sweep(self._traces(stored), _FINISH_S)
+            return []
+        deaths = Deaths()
+        swept = procfs.sweep(
+            self._traces(stored),
+            _FINISH_S,
+            killing=lambda one: deaths.sent(one, signal.SIGKILL),
+            seen_dead=deaths.seen_dead,
+        )
         if swept.left:
             raise TransientError(f"could not be ended: {'; '.join(map(str, swept.left))}")
-        return swept
+        return deaths.lines()
 
     def _traces(self, stored: Mapping[str, object]) -> procfs.Traces:
         """The agent's process group is one of them if that number can still mean it: same boot, same pid namespace,
@@ -358,9 +365,8 @@ def _link_orch(directory: Path) -> None:
         (directory / "orch").symlink_to(program)
 
 
-def _record_for_dead_shim(swept: procfs.Swept) -> dict[str, object]:
-    proof = [f"{one}: dead" for one in swept.dead]
-    return shim.exit_record("stopped", None, proof, len(swept.dead), "the shim was dead; ended without it")
+def _record_for_dead_shim(proof: list[str]) -> dict[str, object]:
+    return shim.exit_record("stopped", None, proof, len(proof), "the shim was dead; ended without it")
 
 
 def _read_json(path: Path) -> dict[str, object] | None:

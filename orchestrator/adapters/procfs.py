@@ -268,10 +268,16 @@ def _bears(one: Process, traces: Traces) -> bool:
     return one.pgid in traces.groups or one.sid in traces.groups or carries(one.pid, traces.marker)
 
 
-def sweep(traces: Traces, timeout_s: float, between: Callable[[], None] = lambda: None) -> Swept:
+def sweep(
+    traces: Traces,
+    timeout_s: float,
+    between: Callable[[], None] = lambda: None,
+    killing: Callable[[Process], None] = lambda one: None,
+    seen_dead: Callable[[Process], None] = lambda one: None,
+) -> Swept:
     """Kill the strays of a run, look again, and repeat until two looks in a row find none: a process may fork
     between the look and the signal, or slip from a number not yet read to one read already. ``between`` is called
-    after each look."""
+    after each look, ``killing`` and ``seen_dead`` with each process at that moment."""
     deadline = time.monotonic() + timeout_s
     dead: dict[tuple[int, int], Process] = {}
     empty_looks = 0
@@ -280,8 +286,13 @@ def sweep(traces: Traces, timeout_s: float, between: Callable[[], None] = lambda
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             return Swept(list(dead.values()), found)
+        for one in found:
+            killing(one)
         left = kill_and_wait(found, min(remaining, 1.0))
-        dead.update(((one.pid, one.start_ticks), one) for one in found if one not in left)
+        for one in found:
+            if one not in left:
+                dead[one.pid, one.start_ticks] = one
+                seen_dead(one)
         empty_looks = 0 if found else empty_looks + 1
         between()
     return Swept(list(dead.values()), [])

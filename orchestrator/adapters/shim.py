@@ -26,6 +26,7 @@ if __package__ in (None, ""):  # started by path: the package is found beside th
 
 from orchestrator.adapters import procfs
 from orchestrator.adapters import run_directory as files
+from orchestrator.adapters.deaths import Deaths
 from orchestrator.adapters.shim_agent import Agent, Mask, Output, Request, adopt_orphans, fork_agent
 
 EXIT_BUSY = 75
@@ -87,7 +88,7 @@ class Watch:
         self._started = self._last_sign = time.monotonic()
         self._next_look = 0.0
         self._ending: list[tuple[float, Callable[[], None]]] = []
-        self._seen: dict[tuple[int, int], procfs.Process] = {}
+        self._deaths = Deaths()
         self._orphans: dict[tuple[int, int], procfs.Process] = {}
         self.reason = self.detail = ""
         self._next_count = 0.0
@@ -97,13 +98,19 @@ class Watch:
         while (code := self._agent.exit_code()) is None:
             self._pump(self._patience())
             self._judge(time.monotonic())
+        self._deaths.seen_dead(procfs.look(self._agent.pid))
         return code
 
     def finish(self) -> procfs.Swept:
         """End what the agent left behind, then read what is still in the pipes: a stray may have held them."""
-        self._remember(procfs.look(self._agent.pid))
         self._end_orphans()
-        swept = procfs.sweep(_traces_of(self._request, self._agent), _SWEEP_S, self._end_orphans)
+        swept = procfs.sweep(
+            _traces_of(self._request, self._agent),
+            _SWEEP_S,
+            self._end_orphans,
+            lambda one: self._deaths.sent(one, signal.SIGKILL),
+            self._deaths.seen_dead,
+        )
         deadline = time.monotonic() + _DRAIN_S
         while self._outputs and time.monotonic() < deadline:
             self._pump(0.05)
@@ -112,16 +119,11 @@ class Watch:
         dead = {**self._orphans, **{(one.pid, one.start_ticks): one for one in swept.dead}}
         return procfs.Swept(list(dead.values()), swept.left)
 
-    def proof(self, swept: procfs.Swept) -> list[str]:
+    def proof(self) -> list[str]:
         """A line for each process of this run that was seen dead. The agent's number is given back only here."""
-        seen = {**self._seen, **{(one.pid, one.start_ticks): one for one in swept.dead}}
-        lines = [f"{one}: dead" for key, one in sorted(seen.items()) if procfs.has_ended(*key)]
+        lines = self._deaths.lines()
         os.waitpid(self._agent.pid, os.WNOHANG)
         return lines
-
-    def _remember(self, *seen: procfs.Process | None) -> None:
-        """What runs now belongs to the proof, also if it ends before anybody looks again."""
-        self._seen.update(((one.pid, one.start_ticks), one) for one in seen if one)
 
     def _reap_orphans(self) -> None:
         """Orphans of the agent come to the shim. The agent itself stays unreaped, see ``Agent.exit_code``."""
@@ -147,6 +149,7 @@ class Watch:
             os.kill(pid, signal.SIGKILL)
         if seen and not seen.has_ended:
             self._orphans[pid, seen.start_ticks] = seen
+            self._deaths.sent(seen, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
             os.waitpid(pid, os.WNOHANG)
 
@@ -240,30 +243,38 @@ class Watch:
     def _begin_ending(self, now: float) -> None:
         """Gently first (to the main process: some agents save their session on it), then the group, then by force.
         What has left the group is ended by the sweep, once the main process is gone."""
-        self._remember(*procfs.strays(_traces_of(self._request, self._agent)))
+        self._deaths.know(*procfs.strays(_traces_of(self._request, self._agent)))
         grace = _asked_grace(self._request.grace_s)
         gentle = self._request.gentle_signal
         if self._request.sandboxed:
             # bubblewrap dies of any signal and takes all inside with it, so the program inside is asked.
             self._ending.append((now, lambda: self._signal_inside(gentle)))
         elif gentle != signal.SIGTERM:
-            self._ending.append((now, lambda: os.kill(self._agent.pid, gentle)))
+            self._ending.append((now, lambda: self._signal_agent(gentle)))
             now, grace = now + grace / 2, grace / 2
             self._ending.append((now, lambda: self._signal_group(signal.SIGTERM)))
         else:
             self._ending.append((now, lambda: self._signal_group(signal.SIGTERM)))
         self._ending.append((now + grace, lambda: self._signal_group(signal.SIGKILL)))
 
+    def _signal_agent(self, signum: int) -> None:
+        self._deaths.sent(procfs.look(self._agent.pid), signum)
+        os.kill(self._agent.pid, signum)
+
     def _signal_inside(self, signum: int) -> None:
         """The agent's own program: the child of the first process of the sandbox's pid namespace."""
         for first in procfs.children_of(self._agent.pid):
             for pid in procfs.children_of(first):
                 with contextlib.suppress(ProcessLookupError, PermissionError):
+                    self._deaths.sent(procfs.look(pid), signum)
                     os.kill(pid, signum)
                     os.kill(pid, signal.SIGCONT)
 
     def _signal_group(self, signum: int) -> None:
         """The group exists: its leader is our child and not reaped. A stopped process needs SIGCONT to see SIGTERM."""
+        for one in procfs.processes():
+            if one.pgid == self._agent.pid and not one.has_ended:
+                self._deaths.sent(one, signum)
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._agent.pid, signum)
             os.killpg(self._agent.pid, signal.SIGCONT)
@@ -342,7 +353,7 @@ def _watched(watch: Watch) -> dict[str, object]:
     swept = watch.finish()
     left = f"could not be ended: {'; '.join(map(str, swept.left))}" if swept.left else ""
     detail = "; ".join(filter(None, (watch.detail, left)))
-    return exit_record(watch.reason or "exited", code, watch.proof(swept), len(swept.dead), detail)
+    return exit_record(watch.reason or "exited", code, watch.proof(), len(swept.dead), detail)
 
 
 def _identity(request: Request, agent: Agent) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -65,10 +66,20 @@ def _print_from(store: Store, item: str, last: int, *, as_json: bool) -> int:
         with store.snapshot() as connection:
             batch = read_models.item_events(connection, item, after_id=last, limit=_BATCH)
         for event in batch:
-            click.echo(as_text(event, indent=None) if as_json else _event_line(event))
+            for line in [as_text(event, indent=None)] if as_json else _event_lines(event):
+                click.echo(line)
             last = event.id
         if len(batch) < _BATCH:
             return last
+
+
+def _event_lines(event: EventRow) -> Iterator[str]:
+    """Its line; a proof is a list, and each of its lines stands below."""
+    proof = event.detail.get("proof")
+    lines = proof if isinstance(proof, list) else []
+    detail = {name: value for name, value in event.detail.items() if name != "proof" or not lines}
+    yield _event_line(replace(event, detail=detail))
+    yield from (f"          {printable(str(line))}" for line in lines)
 
 
 def _event_line(event: EventRow) -> str:

@@ -14,8 +14,9 @@ from orchestrator.domain.errors import NotFoundError
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+    from orchestrator.domain.deaths import Death
     from orchestrator.store.database import Store
-    from orchestrator.store.read_models import ItemPage, ItemRow
+    from orchestrator.store.read_models import ItemPage, ItemRow, StopRow
 
 
 @click.command()
@@ -136,7 +137,18 @@ def _page_lines(page: ItemPage) -> Iterator[str]:
         [[one.environment, one.kind, one.status, short(one.sha), one.detail[:80]] for one in page.deployments],
     )
     if page.stop is not None:
-        yield from _section("stop proof", [[line] for line in page.stop.proof])
+        yield from _stop_lines(page.stop)
+
+
+def _stop_lines(stop: StopRow) -> Iterator[str]:
+    rows = [[f"pid {one.pid}", one.name, ", ".join(one.signals) or "no signal", _dead(one)] for one in stop.deaths]
+    yield from _section("stop: seen dead", rows)
+    yield from _section("stop: had landed", [[line] for line in stop.landed or ("nothing",)])
+    yield from _section("stop: refused and done since", [[line] for line in stop.refused])
+
+
+def _dead(one: Death) -> str:
+    return f"dead at {one.dead_at}" if one.dead_at else "dead"
 
 
 def _facts(page: ItemPage) -> list[list[str]]:

@@ -15,9 +15,9 @@ from orchestrator.engine import effects
 from orchestrator.engine.advance import Step
 from orchestrator.engine.effects import EffectRefused, Scene
 from orchestrator.engine.region import Region
-from orchestrator.engine.stopping import StopDeferred, end_run
+from orchestrator.engine.stopping import StopDeferred, end_run, record_end
 from orchestrator.failpoints import hit
-from orchestrator.store import deployments, events, stage_commits, tasks
+from orchestrator.store import deployments, events, jobs, stage_commits, tasks
 from orchestrator.store.stage_commits import StageCommit
 
 
@@ -64,8 +64,10 @@ def _end_agent(region: Region, view: TaskView) -> None:
             raise StopDeferred(f"its agent on {job.node} is being ended")
         return
     proof = end_run(region.engine, job.id)
-    with region.engine.store.transaction(region.held.actor) as connection:
-        events.record(connection, view.task_id, "stop.killed", {"job": job.id, "proof": proof})
+    with region.engine.store.transaction() as connection:
+        row = jobs.get(connection, job.id)
+    if row is not None:
+        record_end(region.engine, row, proof, region.held.actor)
 
 
 def _revoke_requested_deploys(region: Region, scene: Scene) -> None:

@@ -33,7 +33,7 @@ from orchestrator.engine.advance import Step
 from orchestrator.engine.context import Engine
 from orchestrator.engine.effects import Scene
 from orchestrator.engine.region import Region, enter
-from orchestrator.engine.stopping import StopDeferred
+from orchestrator.engine.stopping import StopDeferred, record_refusal
 from orchestrator.ports import ProjectPorts
 from orchestrator.store import tasks
 
@@ -100,6 +100,7 @@ def _one_visit(engine: Engine, ports: ProjectPorts, task_id: int, actor: Actor) 
         return _deferred(engine, view, Busy(None, 0.0, deferred.message))
     except LostRaceError as error:
         _log.info("%s: a race is lost: %s", view.work_item, error)
+        record_refusal(engine, task_id, actor, _edge(decision), error.message)
         return Driven(DrivenKind.LOST, (error.message,))
 
 

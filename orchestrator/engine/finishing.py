@@ -17,6 +17,7 @@ from orchestrator.engine.agents import Start, new_run, spawn
 from orchestrator.engine.context import Engine
 from orchestrator.engine.region import Region, enter
 from orchestrator.engine.resuming import RESUMABLE, Earlier
+from orchestrator.engine.stopping import record_refusal
 from orchestrator.failpoints import hit
 from orchestrator.ports import RunExit
 from orchestrator.store import events, jobs, provider_pauses, run_reports
@@ -76,6 +77,7 @@ def _settle(engine: Engine, job: Job, run: AgentRun, ended: RunExit) -> bool:
             return _read(region, job, run, ended)
     except LostRaceError as error:
         _log.info("finishing the run of %s: a race is lost: %s", job.work_item, error)
+        record_refusal(engine, job.task_id, Actor.MONITOR, f"the end of job {job.id}", error.message)
     except OrchestratorError as error:
         _log.warning("the run of %s cannot be finished yet: %s", job.work_item, error)
     return False

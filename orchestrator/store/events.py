@@ -18,3 +18,17 @@ def record(connection: Connection, task_id: int, kind: str, detail: Mapping[str,
         ),
         {"id": task_id, "kind": kind, "actor": actor, "detail": json.dumps(detail, default=str)},
     )
+
+
+def has(connection: Connection, task_id: int, kind: str, detail: Mapping[str, object]) -> bool:
+    """Whether the task's history has an event of that kind with (at least) that detail since its last STOP request."""
+    return bool(
+        connection.execute(
+            text(
+                """SELECT EXISTS (SELECT FROM events WHERE task_id = :id AND kind = :kind
+                AND detail @> CAST(:detail AS jsonb) AND id >= coalesce((SELECT max(id) FROM events
+                  WHERE task_id = :id AND kind = 'stop.requested'), 0))"""
+            ),
+            {"id": task_id, "kind": kind, "detail": json.dumps(detail, default=str)},
+        ).scalar_one()
+    )

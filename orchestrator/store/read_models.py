@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection, Row, text
 
+from orchestrator.domain.deaths import Death, death_of
 from orchestrator.domain.stages import Stage, is_terminal
 from orchestrator.store import tasks
 from orchestrator.store.live_views import LeaseRow, changed_items, live_leases, live_runs, newest_event, queue
@@ -170,12 +171,19 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True)
 class StopRow:
-    """The STOP of a task: who asked, what was seen and done for it, and when people were told."""
+    """The STOP of a task: who asked, what was seen and done for it, and when people were told.
+
+    ``proof`` is all of it, a line each, and the others are its parts: ``deaths`` of processes, what had ``landed`` and
+    stays, and what was ``refused``, taken back or kept from then on.
+    """
 
     requested_by: str | None
     requested_at: datetime | None
     acknowledged_at: datetime | None
     proof: tuple[str, ...]
+    deaths: tuple[Death, ...] = ()
+    landed: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +336,22 @@ def _stop(connection: Connection, row: Row[tuple[object, ...]]) -> StopRow | Non
     if row.stop_requested_at is None:
         return None
     proof = tuple(tasks.stop_proof(connection, row.id))
-    return StopRow(row.stop_requested_by, row.stop_requested_at, row.stop_acknowledged_at, proof)
+    deaths = {line: death for line in proof if (death := death_of(line)) is not None}
+    return StopRow(
+        row.stop_requested_by,
+        row.stop_requested_at,
+        row.stop_acknowledged_at,
+        proof,
+        deaths=tuple(deaths.values()),
+        landed=_landed(connection, row),
+        refused=tuple(line for line in proof if line not in deaths),
+    )
+
+
+def _landed(connection: Connection, row: Row[tuple[object, ...]]) -> tuple[str, ...]:
+    merged = () if row.merged_sha is None else (f"merged as {row.merged_sha[:12]}",)
+    deploys = (one for one in _deployments(connection, row.id) if one.status in ("running", "succeeded"))
+    return (*merged, *(f"{one.kind} of {one.sha[:12]} to {one.environment}: {one.status}" for one in deploys))
 
 
 def _jobs(connection: Connection, task_id: int) -> tuple[JobRow, ...]:

@@ -206,10 +206,20 @@ def stop_proof(connection: Connection, task_id: int) -> list[str]:
     return [line for row in rows for line in _proof_lines(row.kind, row.detail)]
 
 
+def stop_was_requested(connection: Connection, task_id: int) -> bool:
+    """Whether a STOP of the task was asked for, whatever came of it."""
+    asked = text("SELECT stop_requested_at IS NOT NULL FROM tasks WHERE id = :t")
+    return bool(connection.execute(asked, {"t": task_id}).scalar_one_or_none())
+
+
 def _proof_lines(kind: str, detail: dict[str, object]) -> list[str]:
     if kind == "stop.killed":
         proof = detail.get("proof")
         return [str(line) for line in proof] if isinstance(proof, list) else []
+    if kind == "stop.verdict_ignored":
+        return [f"a verdict that came too late was ignored: {detail.get('verdict')}: {detail.get('summary')}"]
+    if kind == "stop.refused":
+        return [f"refused: {detail.get('what')}: {detail.get('why')}"]
     if kind in ("effect.revoked", "effect.confirmed", "stop.kept"):
         return [f"{kind.replace('.', ' ')}: {detail.get('kind')} {detail.get('target', detail.get('why', ''))}"]
     return []

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from orchestrator.adapters import procfs, shim
+from orchestrator.domain.deaths import Death, death_of
 from tests.adapters.agent_processes import DAEMON, ShimRun, pid_in, sleeper
 from tests.processes import NAP, is_running, until
 
@@ -139,7 +140,7 @@ class TestStart:
         assert ours <= {
             "orchestrator",
             "orchestrator.adapters",
-            *(f"orchestrator.adapters.{name}" for name in ("procfs", "run_directory", "shim_agent")),
+            *(f"orchestrator.adapters.{name}" for name in ("deaths", "procfs", "run_directory", "shim_agent")),
         }
 
 
@@ -314,3 +315,35 @@ class TestStrays:
             assert is_running(other.identity()["agent_pgid"])
         finally:
             other.end()
+
+
+class TestProof:
+    def test_it_tells_each_process_with_its_signals_and_when_it_was_seen_dead(
+        self, run: ShimRun, tmp_path: Path
+    ) -> None:
+        """The agent saves its session on SIGINT and stays; its command ignores SIGTERM in a session of its own."""
+        deaf = f"import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); {sleeper(tmp_path, 'command')}"
+        run.start(
+            "import signal, subprocess, sys, time; signal.signal(signal.SIGINT, lambda *_: None);"
+            f"subprocess.Popen([sys.executable, '-c', {deaf!r}], start_new_session=True); time.sleep(300)",
+            gentle_signal=signal.SIGINT,
+            grace_s=0.4,
+        )
+        command = pid_in(tmp_path / "command")
+        os.kill(run.identity()["pid"], signal.SIGTERM)
+        told = {one.pid: one for one in map(death_of, run.exit()["seen_dead"]) if one is not None}
+        agent = told[run.identity()["agent_pgid"]]
+        assert [one.split(" at ")[0] for one in agent.signals] == ["SIGINT", "SIGTERM"]
+        assert [one.split(" at ")[0] for one in told[command].signals] == ["SIGKILL"]
+        for one in (agent, told[command]):
+            times = [*(sent.split(" at ")[1] for sent in one.signals), one.dead_at]
+            assert all(re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3}Z", moment) for moment in times)
+
+    def test_what_ended_by_itself_was_sent_nothing(self, run: ShimRun) -> None:
+        [line] = run.run("pass")["seen_dead"]
+        found = death_of(line)
+        assert found is not None and found.signals == () and found.dead_at
+
+    def test_a_record_of_an_older_shim_is_read(self) -> None:
+        assert death_of("pid 12 (a (b) c) started at tick 7: dead") == Death(12, "a (b) c", (), "")
+        assert death_of("no process was ever started") is None

@@ -42,5 +42,9 @@ document = {
     "blocked_on": None,
 }
 code, lines = put(json.dumps(document).encode(), Path.cwd())
-print(*lines, sep="\n")
+print(*lines, sep="\n", flush=True)
+if "LINGER" in prompt:
+    import time
+
+    time.sleep(600)
 sys.exit(code)

@@ -12,7 +12,7 @@ from orchestrator.domain.stages import Actor, Stage
 from orchestrator.engine import intake, operator, stopping
 from orchestrator.engine.drive import DrivenKind, drive
 from orchestrator.ports import PullRequestState, TrackerState
-from orchestrator.store import deployments, jobs
+from orchestrator.store import deployments, jobs, read_models
 from tests.engine.owners import owner_of, running_job
 from tests.engine.real_engine import World, make_world
 from tests.engine.staged import Drives, Staged, reached, said, staged
@@ -72,8 +72,28 @@ def test_a_stop_ends_the_agent_that_runs_and_says_what_it_saw_dead(world: World)
     assert not is_running(row[0])
     [proof] = world.rows("SELECT detail->'proof' FROM events WHERE kind = 'stop.killed'")
     assert proof[0]
+    with world.engine.store.snapshot() as connection:
+        page = read_models.item(connection, item)
+    assert page is not None and page.stop is not None
+    [agent] = page.stop.deaths
+    assert agent.signals[0].startswith("SIGTERM at ") and agent.dead_at
+    assert page.stop.landed == ()
     comments = world.rows("SELECT text FROM local_comments")
     assert any("is cancelled" in str(comment[0]) for comment in comments)
+
+
+def test_a_verdict_that_was_filed_before_the_stop_is_told_and_decides_nothing(world: World) -> None:
+    item = intake.add_item(world.engine, "DEMO", "Add a value", body="LINGER", author="ann")
+    filed = "verdict filed"
+    world.run_until(
+        lambda: any(filed in one.read_text() for one in world.engine.runs_dir.glob("*/stdout.log")), timeout_s=100
+    )
+    operator.stop(world.engine, item, "ann")
+    cancelled(world, item)
+    [told] = world.rows("SELECT detail->>'verdict' FROM events WHERE kind = 'stop.verdict_ignored'")
+    assert told == ("pass",)
+    assert world.rows("SELECT 1 FROM jobs WHERE verdict IS NOT NULL") == []
+    assert any("came too late" in str(row[0]) for row in world.rows("SELECT text FROM local_comments"))
 
 
 def test_a_stop_waits_for_a_live_owner_and_lets_it_claim_nothing_more(
@@ -88,6 +108,8 @@ def test_a_stop_waits_for_a_live_owner_and_lets_it_claim_nothing_more(
     assert found.reasons[0].startswith("STOP waits: monitor is inside")
     go.touch()
     assert "STOP" in str(said(owner))
+    [refused] = world.rows("SELECT actor, detail->>'what' FROM events WHERE kind = 'stop.refused'")
+    assert refused == ("monitor", "deploy-staging -> deploy")
     cancelled(world, task.work_item)
     assert merges(world) == 0
 

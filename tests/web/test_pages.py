@@ -15,7 +15,17 @@ import web
 from orchestrator.domain.ownership import HeldLease
 from orchestrator.domain.stages import EffectKind, Stage
 from orchestrator.domain.views import GateOutcome, GateResult
-from orchestrator.store import deployments, gate_results, ledger, read_models, stage_commits, switches, tasks, ticks
+from orchestrator.store import (
+    deployments,
+    events,
+    gate_results,
+    ledger,
+    read_models,
+    stage_commits,
+    switches,
+    tasks,
+    ticks,
+)
 from orchestrator.store.database import Store
 from tests.rows import park, start_task, take
 from tests.web.conftest import FROM_OWN_PAGE
@@ -214,3 +224,26 @@ def test_streams_leave_threads_for_others(person: FlaskClient) -> None:
     again = person.get("/live", buffered=False)
     assert again.status_code == 200
     again.close()
+
+
+def test_a_stop_is_proven_on_the_page_of_its_item(person: FlaskClient, store: Store) -> None:
+    task = start_task(store)
+    dead = (
+        "pid 4242 (claude) started at tick 99: SIGINT at 10:00:00.125Z, SIGKILL at 10:00:05.250Z, dead at 10:00:05.300Z"
+    )
+    with store.transaction() as connection:
+        tasks.request_stop(connection, task.id, "ann")
+        events.record(connection, task.id, "stop.killed", {"job": 1, "proof": [dead, "no process was ever started"]})
+        events.record(connection, task.id, "stop.refused", {"what": "deploy-staging -> deploy", "why": EVIL})
+        tasks.record_merge(connection, task.id, "c" * 40)
+    page = person.get("/items/D-1").text
+    row = re.search(r"<tr><th scope=\"row\">4242</th>(.*?)</tr>", page, re.DOTALL)
+    assert row is not None
+    assert re.findall(r"<td>(.*?)</td>", row[1]) == [
+        "claude",
+        "SIGINT at 10:00:00.125Z, SIGKILL at 10:00:05.250Z",
+        "10:00:05.300Z",
+    ]
+    assert "merged as cccccccccccc" in page
+    assert "refused: deploy-staging -&gt; deploy: &lt;script&gt;" in page
+    assert "no process was ever started" in page
