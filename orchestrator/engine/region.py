@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Connection
-
 from orchestrator.domain.configuration import RepositoryConfig
 from orchestrator.domain.errors import LostRaceError, TransientError
 from orchestrator.domain.ownership import Busy, ChildGroup, Committed, HeldLease, Owner
@@ -19,6 +17,7 @@ from orchestrator.engine.context import Engine
 from orchestrator.failpoints import hit
 from orchestrator.ports import ChildRunner, ProjectPorts
 from orchestrator.store import counters, jobs, leases
+from orchestrator.store.database import Connection
 
 _log = logging.getLogger(__name__)
 _ORPHAN_S = 10.0

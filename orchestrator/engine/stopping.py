@@ -7,11 +7,10 @@ import logging
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ownership import is_alive
 from orchestrator.domain.stages import Actor
-from orchestrator.domain.verdicts import Verdict
 from orchestrator.domain.views import JobStatus
 from orchestrator.engine.context import Engine
 from orchestrator.store import events, jobs, tasks
-from orchestrator.store.jobs import AgentRun, Job
+from orchestrator.store.jobs import Job
 
 _log = logging.getLogger(__name__)
 
@@ -42,28 +41,10 @@ def stop_agent(engine: Engine, job_id: int) -> None:
 
 
 def record_end(engine: Engine, job: Job, proof: list[str], actor: str) -> None:
-    """The proof becomes history, and with it what the agent still said: a verdict that was filed before its end is told
-    and decides nothing. Each is told once, however often a STOP is gone on with."""
-    with engine.store.transaction() as connection:
-        run = jobs.newest_run(connection, job.id)
-        told = events.has(connection, job.task_id, "stop.killed", {"job": job.id})
-    if told:
-        return
-    found = None if run is None else _late_verdict(engine, job, run)
+    """The proof becomes history, once, however often a STOP is gone on with."""
     with engine.store.transaction(actor) as connection:
-        events.record(connection, job.task_id, "stop.killed", {"job": job.id, "proof": proof})
-        if found is not None:
-            said = {"job": job.id, "verdict": found.kind, "summary": found.summary}
-            events.record(connection, job.task_id, "stop.verdict_ignored", said)
-
-
-def _late_verdict(engine: Engine, job: Job, run: AgentRun) -> Verdict | None:
-    """Only the node of the run can read it, and only while the worktree stands."""
-    if run.node != engine.host.node:
-        return None
-    worktree = engine.project(job.project).workspaces.path_of(job.branch)
-    found = engine.verdicts.read(worktree, run.run_id) if worktree.exists() else None
-    return found if isinstance(found, Verdict) else None
+        if not events.has(connection, job.task_id, "stop.killed", {"job": job.id}):
+            events.record(connection, job.task_id, "stop.killed", {"job": job.id, "proof": proof})
 
 
 def record_refusal(engine: Engine, task_id: int, actor: str, what: str, why: str) -> None:

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine, text
+from sqlalchemy import Connection as Connection  # others pass one on, and import no SQLAlchemy
+from sqlalchemy import Engine, NullPool, create_engine, text
 from sqlalchemy.exc import InterfaceError, OperationalError
 
 from orchestrator.store import triggers

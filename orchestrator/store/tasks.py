@@ -216,8 +216,6 @@ def _proof_lines(kind: str, detail: dict[str, object]) -> list[str]:
     if kind == "stop.killed":
         proof = detail.get("proof")
         return [str(line) for line in proof] if isinstance(proof, list) else []
-    if kind == "stop.verdict_ignored":
-        return [f"a verdict that came too late was ignored: {detail.get('verdict')}: {detail.get('summary')}"]
     if kind == "stop.refused":
         return [f"refused: {detail.get('what')}: {detail.get('why')}"]
     if kind in ("effect.revoked", "effect.confirmed", "stop.kept"):

@@ -42,9 +42,5 @@ document = {
     "blocked_on": None,
 }
 code, lines = put(json.dumps(document).encode(), Path.cwd())
-print(*lines, sep="\n", flush=True)
-if "LINGER" in prompt:
-    import time
-
-    time.sleep(600)
+print(*lines, sep="\n")
 sys.exit(code)

@@ -82,20 +82,6 @@ def test_a_stop_ends_the_agent_that_runs_and_says_what_it_saw_dead(world: World)
     assert any("is cancelled" in str(comment[0]) for comment in comments)
 
 
-def test_a_verdict_that_was_filed_before_the_stop_is_told_and_decides_nothing(world: World) -> None:
-    item = intake.add_item(world.engine, "DEMO", "Add a value", body="LINGER", author="ann")
-    filed = "verdict filed"
-    world.run_until(
-        lambda: any(filed in one.read_text() for one in world.engine.runs_dir.glob("*/stdout.log")), timeout_s=100
-    )
-    operator.stop(world.engine, item, "ann")
-    cancelled(world, item)
-    [told] = world.rows("SELECT detail->>'verdict' FROM events WHERE kind = 'stop.verdict_ignored'")
-    assert told == ("pass",)
-    assert world.rows("SELECT 1 FROM jobs WHERE verdict IS NOT NULL") == []
-    assert any("came too late" in str(row[0]) for row in world.rows("SELECT text FROM local_comments"))
-
-
 def test_a_stop_waits_for_a_live_owner_and_lets_it_claim_nothing_more(
     world: World, tmp_path: Path, drives: Drives
 ) -> None:
