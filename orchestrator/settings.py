@@ -197,6 +197,8 @@ class Settings:
     port: int = field(default=8080, metadata=_by(_whole(1, 65535)))
     # How trackers and forges reach the web, for the addresses of their webhooks; None: as this machine does.
     public_url: str | None = field(default=None, metadata=_by(_url("http", "https")))
+    # What /livez names as the version, so that a deploy of this very program can be observed; None: the package's.
+    release: str | None = field(default=None, metadata=_by(_text))
     flower_port: int = field(default=5555, metadata=_by(_whole(1, 65535)))
     api_token: Secret | None = field(default=None, metadata=_SECRET)
     plane_url: str | None = field(default=None, metadata=_by(_url("http", "https")))

@@ -21,7 +21,7 @@ routes: Final = Blueprint("health", __name__)
 @routes.get("/livez")
 def livez() -> Response:
     """This process serves requests. Nothing else is looked at: a restart of it would mend nothing else."""
-    return jsonify({"status": "ok", "version": metrics.build_version()})
+    return jsonify({"status": "ok", "version": parts().settings.release or metrics.build_version()})
 
 
 @routes.get("/readyz")

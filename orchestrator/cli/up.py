@@ -23,8 +23,9 @@ TOKEN_FILE: Final = "api.token"  # the name of the file, not what is in it
 @click.command()
 @click.option("--port", type=click.IntRange(1, 65535), help="Port of the web; ORCH_PORT otherwise.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Where everything is kept; ORCH_DATA_DIR otherwise.")
+@click.option("--replace", is_flag=True, help="Stop the fleet that runs there, in order, and take its place.")
 @json_option
-def up(port: int | None, data_dir: Path | None, as_json: bool) -> None:
+def up(port: int | None, data_dir: Path | None, replace: bool, as_json: bool) -> None:
     """Run web, workers, beat and Flower until Ctrl-C, with stores of its own where no URL is set. Agents survive it."""
     from orchestrator.bootstrap import hide_this_process
     from orchestrator.fleet import run_fleet
@@ -35,7 +36,8 @@ def up(port: int | None, data_dir: Path | None, as_json: bool) -> None:
         note(f"warning: {warning}")
     ready = with_token(found)
     _look_at_configuration(ready)
-    code = run_fleet(ready, _json_reporter if as_json else note, stale_ticks=stale_ticks(ready))
+    report = _json_reporter if as_json else note
+    code = run_fleet(ready, report, stale_ticks=stale_ticks(ready), replace=replace)
     raise click.exceptions.Exit(code)
 
 

@@ -246,6 +246,8 @@ def _start_reasons(view: TaskView, now: datetime) -> Iterable[str]:
         yield "everything is paused" if scope == "*" else f"project {scope} is paused"
     if view.panic:
         yield "panic: no new effect may be claimed"
+    if view.drained:
+        yield "every node takes nothing new: `orch drain NODE --end` when one may work again"
     for blocker in view.blocked_by:
         yield f"blocked by {blocker}, which is neither done nor cancelled"
     limit = view.policy.limits.runs_per_project

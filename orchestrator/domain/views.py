@@ -248,6 +248,8 @@ class TaskView:
     spending: Spending = field(default_factory=Spending)
     provider: ProviderPause | None = None
     card_move: CardMove | None = None
+    drained: bool = False
+    """Every node takes nothing new: what runs goes on."""
 
     @property
     def visit(self) -> int:

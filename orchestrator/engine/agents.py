@@ -16,7 +16,7 @@ from orchestrator.domain.errors import LostRaceError, OrchestratorError, Transie
 from orchestrator.domain.ownership import Committed, LostRace
 from orchestrator.domain.stages import START_EFFECTS, START_GATES, Actor, Stage
 from orchestrator.domain.views import JobStatus, Outcome, TaskView
-from orchestrator.engine import effects, gates
+from orchestrator.engine import effects, gates, late_verdicts
 from orchestrator.engine.advance import Step
 from orchestrator.engine.context import Engine
 from orchestrator.engine.effects import Scene
@@ -47,6 +47,8 @@ def dispatch(region: Region, view: TaskView, decision: Launch) -> Step:
         if isinstance(first, LostRace):
             raise LostRaceError(first.why)
         node = nodes.choose(connection, view.task_id, here=region.engine.host.node)
+        if node is None:
+            raise LostRaceError("every node takes nothing new by now")
         outcome = jobs.dispatch(connection, job.id, node)
     if isinstance(outcome, LostRace):
         raise LostRaceError(outcome.why)
@@ -115,9 +117,18 @@ def launch_agent(engine: Engine, job_id: int) -> None:
         if isinstance(begun, Committed):
             tasks.set_worktree_node(connection, job.task_id, engine.host.node)
     if isinstance(begun, LostRace):
+        _give_back(engine, job)
         return
     hit("job.claimed")
     spawn(engine, start, run)
+
+
+def _give_back(engine: Engine, job: Job) -> None:
+    """This node was drained after the job was sent to it: another one may start it at once."""
+    with engine.store.transaction(Actor.MONITOR) as connection:
+        given_back = jobs.give_back(connection, job.id, engine.host.node)
+    if isinstance(given_back, Committed):
+        engine.nudges.drive(job.task_id, job.work_item, Actor.MONITOR)
 
 
 def _has_room(engine: Engine, job: Job, running: int) -> bool:
@@ -144,6 +155,7 @@ def spawn(engine: Engine, start: Start, run: NewRun) -> None:
     """From the claimed row to a living process; what goes wrong before it lives ends the job with its reason."""
     try:
         workspaces = start.ports.workspaces
+        late_verdicts.note_before(engine, start.job)
         branch, obeyed = start.job.branch, _obeyed_files(start.repository)
         worktree = workspaces.path_of(branch) if start.turn else workspaces.prepare(branch, obeyed)
         request = AgentRequest(

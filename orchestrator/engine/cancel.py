@@ -11,7 +11,7 @@ from orchestrator.domain.errors import LostRaceError
 from orchestrator.domain.ownership import LostRace
 from orchestrator.domain.stages import EffectKind, Stage, cancel_edge
 from orchestrator.domain.views import DeploymentStatus, JobStatus, TaskView
-from orchestrator.engine import effects
+from orchestrator.engine import effects, late_verdicts
 from orchestrator.engine.advance import Step
 from orchestrator.engine.effects import EffectRefused, Scene
 from orchestrator.engine.region import Region
@@ -68,6 +68,7 @@ def _end_agent(region: Region, view: TaskView) -> None:
         row = jobs.get(connection, job.id)
     if row is not None:
         record_end(region.engine, row, proof, region.held.actor)
+    late_verdicts.note(region.engine, job.id)
 
 
 def _revoke_requested_deploys(region: Region, scene: Scene) -> None:

@@ -13,6 +13,7 @@ from orchestrator.domain.run_reports import RunReport, outcome_of, wants_repair
 from orchestrator.domain.stages import Actor
 from orchestrator.domain.verdicts import InvalidVerdict, Verdict
 from orchestrator.domain.views import JobStatus, Outcome
+from orchestrator.engine import late_verdicts
 from orchestrator.engine.agents import Start, new_run, spawn
 from orchestrator.engine.context import Engine
 from orchestrator.engine.region import Region, enter
@@ -47,11 +48,17 @@ def finish_job(engine: Engine, job_id: int) -> None:
     hit("job.exited")
     if job.settled_at is None and job.status is JobStatus.RUNNING and not _settle(engine, job, run, ended):
         return
-    with engine.store.transaction() as connection:
-        now = jobs.run_by_id(connection, run.run_id)
-    keeps = now is not None and now.outcome in RESUMABLE
-    engine.agents.acknowledge(engine.runs_dir / run.run_id, keep_home=keeps)
+    late_verdicts.note(engine, job_id)
+    engine.agents.acknowledge(engine.runs_dir / run.run_id, keep_home=_may_be_resumed(engine, run))
     engine.nudges.drive(job.task_id, job.work_item, Actor.MONITOR)
+
+
+def _may_be_resumed(engine: Engine, run: AgentRun) -> bool:
+    """A run that the reaper took away has no outcome of its own: its job says how it ended."""
+    with engine.store.transaction() as connection:
+        now, job = jobs.run_by_id(connection, run.run_id), jobs.get(connection, run.job_id)
+    own = None if now is None else now.outcome
+    return (own or (None if job is None else job.outcome)) in RESUMABLE
 
 
 def _record_exit(engine: Engine, run: AgentRun, ended: RunExit) -> None:

@@ -172,3 +172,4 @@ def drain(engine: Engine, node: str, by: str, *, draining: bool = True) -> None:
         names = [one.node for one in nodes.all_nodes(connection)]
     if isinstance(outcome, LostRace):
         raise NotFoundError(f"there is no node {node}", remedy=f"known: {', '.join(names) or 'none'}")
+    _wake(engine)

@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 from typing import Final, assert_never
 
 from orchestrator.domain.decide import Wait, decide
+from orchestrator.domain.errors import TransientError
 from orchestrator.domain.ownership import Committed, Lease, Liveness, Owner, is_alive
 from orchestrator.domain.repair import Bounds, Defer, JobSight, Leave, NudgeFinish, Reap, Repair, Tier, repair_of
 from orchestrator.domain.stages import Actor
 from orchestrator.domain.views import JobStatus, Outcome
-from orchestrator.engine import nodes
+from orchestrator.engine import late_verdicts, nodes
 from orchestrator.engine.context import Engine
 from orchestrator.ports import Notification
 from orchestrator.store import counters, events, jobs, leases
@@ -143,7 +144,8 @@ def _reap(engine: Engine, job: Job, run: AgentRun | None, lease: Lease | None, t
     won = True
     match tier:
         case Tier.DEAD_PROCESS:
-            won = _flip(engine, job, tier, JobStatus.LOST, Outcome.LOST, evidence)
+            told = "; ".join([evidence, *_end_run(engine, run)])
+            won = _flip(engine, job, tier, JobStatus.LOST, Outcome.LOST, told)
         case Tier.NOT_FINALIZED:
             _record(engine, job, tier, evidence)
             if job.settled_at is None:
@@ -157,6 +159,15 @@ def _reap(engine: Engine, job: Job, run: AgentRun | None, lease: Lease | None, t
     return f"tier {int(tier)}" if won else "left"
 
 
+def _end_run(engine: Engine, run: AgentRun | None) -> list[str]:
+    """End what the run has on this node; a line for each process that was ended. Raises TransientError for what could
+    not be. A dead shim ends nobody: what its agent started in sessions of its own would go on writing beside the next
+    run."""
+    if run is None or run.node != engine.host.node or not (engine.runs_dir / run.run_id).exists():
+        return []
+    return list(engine.agents.stop(engine.runs_dir / run.run_id, engine.timings.stop_grace_s))
+
+
 def _flip(engine: Engine, job: Job, tier: Tier, status: JobStatus, outcome: Outcome, evidence: str) -> bool:
     """True for the one that ended the job; the loser has nothing to record, to nudge or to tell."""
     counted = outcome is not Outcome.LOST
@@ -164,6 +175,7 @@ def _flip(engine: Engine, job: Job, tier: Tier, status: JobStatus, outcome: Outc
         won = jobs.flip(connection, job.id, status, outcome, f"tier {int(tier)}: {evidence}", counted=counted)
     if isinstance(won, Committed):
         _record(engine, job, tier, evidence)
+        late_verdicts.note(engine, job.id)
         engine.nudges.drive(job.task_id, job.work_item, Actor.REAPER)
     return isinstance(won, Committed)
 
@@ -176,9 +188,10 @@ def _record(engine: Engine, job: Job, tier: Tier, evidence: str) -> None:
 
 def _end_at_ceiling(engine: Engine, job: Job, run: AgentRun | None, lease: Lease | None, evidence: str) -> bool:
     """Bounded, always: kill the run and the lease's owner, see them dead, and only then free what they held."""
-    proof = []
-    if run is not None and run.node == engine.host.node and (engine.runs_dir / run.run_id).exists():
-        proof = list(engine.agents.stop(engine.runs_dir / run.run_id, engine.timings.stop_grace_s))
+    try:
+        proof = _end_run(engine, run)
+    except TransientError as error:
+        proof = [error.message]  # what cannot be ended must not keep the job running for ever
     if lease is not None and lease.is_held:
         proof.append(_take_away(engine, lease, evidence)[0])
     told = "; ".join([evidence, *proof])

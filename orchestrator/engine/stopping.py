@@ -8,6 +8,7 @@ from orchestrator.domain.errors import OrchestratorError
 from orchestrator.domain.ownership import is_alive
 from orchestrator.domain.stages import Actor
 from orchestrator.domain.views import JobStatus
+from orchestrator.engine import late_verdicts
 from orchestrator.engine.context import Engine
 from orchestrator.store import events, jobs, tasks
 from orchestrator.store.jobs import Job
@@ -37,6 +38,7 @@ def stop_agent(engine: Engine, job_id: int) -> None:
     with engine.store.transaction(Actor.MONITOR) as connection:
         jobs.record_exit(connection, run.run_id, exit_code=None, signal=None, reason="stopped", last_turn=True)
     record_end(engine, job, proof, Actor.MONITOR)
+    late_verdicts.note(engine, job_id)
     engine.nudges.drive(job.task_id, job.work_item, Actor.MONITOR)
 
 

@@ -16,21 +16,27 @@ from orchestrator.fleet.lock import DataDirLock
 from orchestrator.fleet.needs import FleetSettings
 from orchestrator.fleet.probes import require_free_port
 from orchestrator.fleet.record import end_leftovers, record_path
+from orchestrator.fleet.replacing import lock_when_free
 from orchestrator.fleet.services import FLOWER_HOST, FLOWER_USER, build_services
 from orchestrator.fleet.supervisor import Supervisor
 
 
 def run_fleet(
-    settings: FleetSettings, report: Callable[[str], None], *, stale_ticks: Callable[[], bool] | None = None
+    settings: FleetSettings,
+    report: Callable[[str], None],
+    *,
+    stale_ticks: Callable[[], bool] | None = None,
+    replace: bool = False,
 ) -> int:
     """Run the whole fleet in the foreground until SIGINT, SIGTERM or SIGHUP. Only from the main thread.
 
-    ``report`` gets each line for the operator; it must not raise. Returns the exit code: 0 stopped on request,
+    ``report`` gets each line for the operator; it must not raise. ``replace``: a fleet that runs there is asked to
+    stop, and this one begins when it is gone. Returns the exit code: 0 stopped on request,
     1 it could not start (the line before says why and what to do), 3 stopped before it was ready.
     """
     try:
         make_private(settings.data_dir)
-        with DataDirLock(settings.data_dir):
+        with lock_when_free(settings.data_dir, report) if replace else DataDirLock(settings.data_dir):
             return _run_locked(settings, report, stale_ticks)
     except OrchestratorError as error:
         report(str(error))

@@ -8,6 +8,20 @@ from collections.abc import Mapping
 from sqlalchemy import Connection, text
 
 
+def record_once(
+    connection: Connection, task_id: int, kind: str, name: str, detail: Mapping[str, object], *, actor: str = ""
+) -> None:
+    """``record``, unless an event of that kind with the same ``detail[name]`` is there. The task's row is locked, so
+    of two at once one writes."""
+    connection.execute(text("SELECT FROM tasks WHERE id = :id FOR UPDATE"), {"id": task_id})
+    found = connection.execute(
+        text("SELECT FROM events WHERE task_id = :id AND kind = :kind AND detail->>:name = :value LIMIT 1"),
+        {"id": task_id, "kind": kind, "name": name, "value": str(detail[name])},
+    )
+    if found.first() is None:
+        record(connection, task_id, kind, detail, actor=actor)
+
+
 def record(connection: Connection, task_id: int, kind: str, detail: Mapping[str, object], *, actor: str = "") -> None:
     """Add one event to a task's history. ``actor`` defaults to the actor of the transaction."""
     connection.execute(

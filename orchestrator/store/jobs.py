@@ -137,13 +137,28 @@ def dispatch(connection: Connection, job_id: int, node: str) -> Committed | Lost
     return Committed() if done.rowcount else LostRace("the job is no longer queued")
 
 
+def give_back(connection: Connection, job_id: int, node: str) -> Committed | LostRace:
+    """Take the queued job from ``node``, which takes nothing new, so that another one can be named. Lost race: it was
+    begun, ended, or the node takes work."""
+    done = connection.execute(
+        text(
+            """UPDATE jobs SET node = NULL, dispatched_at = NULL WHERE id = :id AND status = 'queued' AND node = :n
+            AND EXISTS (SELECT FROM nodes n WHERE n.node = :n AND n.draining)"""
+        ),
+        {"id": job_id, "n": node},
+    )
+    return Committed() if done.rowcount else LostRace("the job is not queued there, or the node takes work")
+
+
 def begin(connection: Connection, job_id: int, run: NewRun) -> Committed | LostRace:
-    """``queued -> running`` by compare-and-swap, with the run's row. Lost race: another launcher has it, or STOP."""
+    """``queued -> running`` by compare-and-swap, with the run's row. Lost race: another launcher has it, STOP, or the
+    node takes nothing new by now."""
     done = connection.execute(
         text(
             """UPDATE jobs SET status = 'running', started_at = clock_timestamp(), node = :n
             WHERE id = :id AND status = 'queued'
-              AND NOT EXISTS (SELECT FROM tasks t WHERE t.id = jobs.task_id AND t.stop_requested_at IS NOT NULL)"""
+              AND NOT EXISTS (SELECT FROM tasks t WHERE t.id = jobs.task_id AND t.stop_requested_at IS NOT NULL)
+              AND NOT EXISTS (SELECT FROM nodes n WHERE n.node = :n AND n.draining)"""
         ),
         {"id": job_id, "n": run.node},
     )

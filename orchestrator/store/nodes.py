@@ -99,16 +99,26 @@ def set_draining(connection: Connection, node: str, draining: bool) -> Committed
     return Committed() if done.rowcount else LostRace("no such node")
 
 
-def choose(connection: Connection, task_id: int, *, here: str) -> str:
-    """Where the task's next agent is to start: the node that has its worktree, unless that takes nothing new."""
-    kept = connection.execute(
+def choose(connection: Connection, task_id: int, *, here: str) -> str | None:
+    """Where the task's next agent is to start: the node that has its worktree, else this one, else the one that
+    reported last. None when every node takes nothing new."""
+    found = connection.execute(
         text(
-            """SELECT n.node FROM tasks t JOIN nodes n ON n.node = t.worktree_node
-            WHERE t.id = :t AND n.lost_at IS NULL AND NOT n.draining"""
+            """SELECT n.node FROM nodes n JOIN tasks t ON t.id = :t WHERE n.lost_at IS NULL AND NOT n.draining
+            ORDER BY n.node = t.worktree_node DESC NULLS LAST, n.node = :here DESC, n.last_seen_at DESC LIMIT 1"""
         ),
-        {"t": task_id},
+        {"t": task_id, "here": here},
     ).scalar_one_or_none()
-    return here if kept is None else str(kept)
+    if found is not None:
+        return str(found)
+    # A node that has no row yet, or none that counts, was not drained by anybody.
+    return None if all_drain(connection) else here
+
+
+def all_drain(connection: Connection) -> bool:
+    """Whether there are nodes and all of them take nothing new; those that were declared lost do not count."""
+    found = connection.execute(text("SELECT bool_and(draining) FROM nodes WHERE lost_at IS NULL")).scalar_one()
+    return bool(found)
 
 
 def database_time(connection: Connection) -> datetime:

@@ -20,7 +20,16 @@ from orchestrator.domain.views import (
     StopRequest,
     TaskView,
 )
-from orchestrator.store import card_moves, gate_results, ledger, provider_pauses, spending, stage_commits, switches
+from orchestrator.store import (
+    card_moves,
+    gate_results,
+    ledger,
+    nodes,
+    provider_pauses,
+    spending,
+    stage_commits,
+    switches,
+)
 
 
 def read(connection: Connection, task_id: int, policy: Policy, *, stop_enabled: bool = True) -> TaskView | None:
@@ -71,6 +80,7 @@ def read(connection: Connection, task_id: int, policy: Policy, *, stop_enabled: 
         spending=spending.of_task(connection, task_id, row.project),
         provider=provider_pauses.find(connection, policy.runtimes.get(Stage(row.stage))),
         card_move=card_moves.unanswered(connection, task_id),
+        drained=nodes.all_drain(connection),
     )
 
 

@@ -218,6 +218,8 @@ def _proof_lines(kind: str, detail: dict[str, object]) -> list[str]:
         return [str(line) for line in proof] if isinstance(proof, list) else []
     if kind == "stop.refused":
         return [f"refused: {detail.get('what')}: {detail.get('why')}"]
+    if kind == "verdict.ignored":
+        return [f"its agent's verdict ({detail.get('verdict')}) came too late and was ignored"]
     if kind in ("effect.revoked", "effect.confirmed", "stop.kept"):
         return [f"{kind.replace('.', ' ')}: {detail.get('kind')} {detail.get('target', detail.get('why', ''))}"]
     return []

@@ -49,6 +49,13 @@ class TestStart:
         run.run("import json, os; print(os.getpid() == json.load(open('shim.json'))['agent_pgid'])")
         assert run.stdout().strip() == "True"
 
+    def test_it_costs_the_machine_less_than_twelve_megabytes(self, run: ShimRun) -> None:
+        run.start(f"print('up', flush=True); {NAP}")
+        has_printed(run, "up")
+        _, resident, shared, *_ = Path(f"/proc/{run.identity()['pid']}/statm").read_text().split()
+        own = (int(resident) - int(shared)) * resource.getpagesize()
+        assert own < 12_000_000, "what its end gives back; fifty of them at once are in tests/runs"
+
     def test_the_shim_writes_who_it_is(self, run: ShimRun) -> None:
         run.start()
         stored = run.identity()
@@ -229,7 +236,8 @@ class TestStop:
         assert run.exit()["reason"] == "stopped"
 
     def test_a_frozen_agent_still_gets_its_sigterm(self, run: ShimRun) -> None:
-        run.start()
+        run.start(f"print('up', flush=True); {NAP}")
+        has_printed(run, "up")  # frozen before its program runs, it would hold up the shim that waits for that
         os.kill(run.identity()["agent_pgid"], signal.SIGSTOP)
         os.kill(run.identity()["pid"], signal.SIGTERM)
         assert run.exit()["signal"] == signal.SIGTERM

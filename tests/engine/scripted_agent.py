@@ -1,7 +1,10 @@
 """An agent for tests: does its stage by what the prompt's work item says, and files its verdict."""
 
 import json
+import signal
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 from orchestrator.cli.verdict import put
@@ -29,8 +32,6 @@ if stage == "review" and "REVIEW-FAILS-ONCE" in prompt and not Path(f"docs/work-
     findings = [{"severity": "major", "title": "Mend it", "detail": "once", "file": None, "line": None}]
     Path(f"docs/work-items/{item}/reviewed").write_text("once\n")
 if stage == "development" and "HANG" in prompt:
-    import time
-
     time.sleep(600)
 document = {
     "schema": "verdict/1",
@@ -41,6 +42,29 @@ document = {
     "artifacts": artifacts,
     "blocked_on": None,
 }
+
+
+def answer_the_request_to_end(signum: int, frame: object) -> None:
+    """A late finisher: it is asked to end, and files its verdict."""
+    put(json.dumps(document).encode(), Path.cwd())
+    sys.exit(0)
+
+
+again = "Why the task came back" in prompt
+if "LEAVES" in prompt and not again:
+    # In a session of its own, as these CLIs start their commands: no signal to the agent's group reaches it.
+    Path("left").write_text(str(subprocess.Popen(["sleep", "600"], start_new_session=True).pid))
+if "LATE" in prompt and not again:
+    signal.signal(signal.SIGTERM, answer_the_request_to_end)
+    Path("waits").touch()
+    time.sleep(600)
+if "WAIT-FOR" in prompt:
+    words = prompt.split()
+    while not Path(words[words.index("WAIT-FOR") + 1]).exists():
+        time.sleep(0.05)
 code, lines = put(json.dumps(document).encode(), Path.cwd())
 print(*lines, sep="\n")
+if "STAYS" in prompt and not again:
+    Path("stayed").touch()
+    time.sleep(600)
 sys.exit(code)

@@ -99,4 +99,12 @@ def test_a_task_keeps_its_worktrees_node_until_that_takes_nothing_new(heart: Hea
     with heart.store.transaction() as connection:
         assert nodes.choose(connection, task, here="here") == "far"
         nodes.set_draining(connection, "far", True)
+        assert nodes.all_drain(connection)
+        assert nodes.choose(connection, task, here="here") is None
+    register(heart, Machine(node="here"))
+    register(heart, Machine(node="third"))
+    with heart.store.transaction() as connection:
         assert nodes.choose(connection, task, here="here") == "here"
+        nodes.set_draining(connection, "here", True)
+        assert nodes.choose(connection, task, here="here") == "third"
+        assert not nodes.all_drain(connection)

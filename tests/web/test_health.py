@@ -66,6 +66,10 @@ def test_readiness_is_whole_with_both_stores(make_app: Callable[..., Flask], bro
     assert (answer.status_code, answer.json) == (200, {"status": "ok", "database": "ok", "broker": "ok"})
 
 
+def test_liveness_names_the_release_where_one_is_set(make_app: Callable[..., Flask]) -> None:
+    assert make_app(release="abc123").test_client().get("/livez").json == {"status": "ok", "version": "abc123"}
+
+
 def test_without_a_database_the_app_lives_and_is_not_ready(make_app: Callable[..., Flask]) -> None:
     client = make_app(database_url="postgresql+psycopg://postgres@/x?host=/nowhere").test_client()
     assert client.get("/livez").status_code == 200

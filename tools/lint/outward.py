@@ -63,8 +63,8 @@ PORTS: Final = {
     "AgentCli": Port(("agent_cli",), slow=_names("read"), instant=_names("command readable")),
     "AgentRuns": Port(
         ("agent_runs", "runs"),
-        slow=_names("start stop report so_far lines"),
-        instant=_names("owner exit_record output_tail finished acknowledge"),
+        slow=_names("start stop report so_far lines forget"),
+        instant=_names("owner exit_record output_tail finished acknowledge acknowledged"),
     ),
     "Prompts": Port(("prompts",), instant=_names("render render_repair own_template")),
     "VerdictFiles": Port(("verdict_files",), instant=_names("read")),
