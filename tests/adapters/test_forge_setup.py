@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from orchestrator.demo.doubles.gitea import Person
 from orchestrator.demo.doubles.traps import Trap, Trouble
 from orchestrator.ports import Checked
 from orchestrator.secret import Secret
-from tests.adapters.forge_worlds import ADMIN_TOKEN, TOKEN, GiteaWorld, gitea_world, github_world
+from tests.adapters.forge_worlds import ADMIN_TOKEN, TOKEN, GiteaWorld, environment, gitea_world, github_world
 
 HOOK = "http://127.0.0.1:9/webhooks/gitea"
 SECRET = Secret("s3cret")
@@ -41,7 +42,7 @@ def test_what_is_connected_well_shows_nothing_to_mend(world: GiteaWorld) -> None
     assert bad(list(setup.prepare(HOOK))) == []
     found = list(setup.check(HOOK))
     assert bad(found) == []
-    assert {one.part.split()[-1] for one in found} == {"token", "rights", "merges", "main", "webhook"}
+    assert {one.part.split()[-1] for one in found} == {"token", "rights", "merges", "main", "agents", "webhook"}
 
 
 def test_preparing_twice_makes_one_active_signed_hook_and_allows_the_merges(world: GiteaWorld) -> None:
@@ -96,6 +97,48 @@ def test_a_base_branch_that_anybody_may_push_to_is_named(world: GiteaWorld) -> N
     assert "bad: is not protected" in bad(list(setup_of(world).check(HOOK)))
     world.double.forge.rules.protected["main"] = {"rule_name": "main", "enable_push": True}
     assert "mild: is protected, and may be pushed to" in bad(list(setup_of(world).check(HOOK)))
+
+
+def test_a_token_that_may_not_merge_into_the_base_branch_is_named(world: GiteaWorld) -> None:
+    merges = {"enable_merge_whitelist": True, "merge_whitelist_usernames": ["ann"]}
+    world.double.forge.rules.protected["main"] = {**RULE, **merges}
+    assert "bad: the token may not merge into it" in bad(list(setup_of(world).check(HOOK)))
+    world.double.forge.rules.protected["main"] = {**RULE, **merges, "merge_whitelist_usernames": ["orchestrator"]}
+    assert not any("merge into it" in one for one in bad(list(setup_of(world).check(HOOK))))
+
+
+def test_what_doctor_says_of_rights_is_what_the_server_does(world: GiteaWorld) -> None:
+    """The token of the orchestrator may push its own branches and not the base branch, and an agent may do nothing."""
+    world.double.forge.rules.protected["main"] = RULE
+    pushing = [one for one in setup_of(world).check(HOOK) if one.part.endswith(("main", "agents"))]
+    assert [one.got for one in pushing] == [
+        "is protected; the token may merge into it, and not push",
+        "is refused (401)",
+    ]
+    assert pushed(world, "orch/DEMO-1", TOKEN) == ""
+    assert "Not allowed to push to protected branch main" in pushed(world, "main", TOKEN)
+    assert "terminal prompts disabled" in pushed(world, "orch/DEMO-2", "")
+
+
+def test_a_repository_that_anybody_may_push_to_is_named(world: GiteaWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.double, "_person", lambda header: Person("anybody"))
+    assert "bad: anybody may push, also an agent" in bad(list(setup_of(world).check(HOOK)))
+
+
+def pushed(world: GiteaWorld, branch: str, token: str) -> str:
+    """What git says against a push of a commit on top of the base branch; empty: it was taken."""
+    work = world.folder / f"work-{branch.replace('/', '-')}-{len(token)}"
+    git = world.of(token or "none")
+    env = {**environment(), "GIT_TERMINAL_PROMPT": "0", **(git.git_environment() if token else {})}
+    identity = ("-c", "user.name=t", "-c", "user.email=t@example.org")
+    for words in (
+        ("clone", "-q", str(world.git.path), str(work)),
+        ("-C", str(work), *identity, "commit", "-q", "--allow-empty", "-m", "one more"),
+    ):
+        subprocess.run(["git", *words], check=True, env=env)
+    push = ("-C", str(work), "push", git.remote_url(), f"HEAD:refs/heads/{branch}")
+    done = subprocess.run(["git", *push], check=False, env=env, capture_output=True, text=True)
+    return "" if done.returncode == 0 else done.stderr
 
 
 def test_a_token_that_is_refused_ends_the_checks_with_its_mend(world: GiteaWorld) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from orchestrator.adapters.forges.gitea_api import SETTING, GiteaApi
-from orchestrator.adapters.forges.setups import RepositorySetup, checked, hook_checks
+from orchestrator.adapters.forges.setups import RepositorySetup, checked, hook_checks, nobody_pushes
 from orchestrator.adapters.forges.wire import Row, flag, number
 from orchestrator.domain.errors import NeedsHumanError
 from orchestrator.ports import Checked
@@ -35,6 +35,7 @@ class GiteaSetup(RepositorySetup[GiteaApi]):
             return found
         found += checked(f"{where} rights", "read the repository", self._rights)
         found += checked(f"{where} {self._base_branch}", "read its protection", self._protection)
+        found += checked(f"{where} agents", "ask for a push", lambda: nobody_pushes(self._api.address))
         found += checked(f"{where} webhook", f"find the one to {hook_url}", lambda: self._hook(hook_url))
         return found
 

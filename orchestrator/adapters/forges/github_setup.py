@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from orchestrator.adapters.forges.github_api import GithubApi
-from orchestrator.adapters.forges.setups import RepositorySetup, checked, hook_checks
+from orchestrator.adapters.forges.setups import RepositorySetup, checked, hook_checks, nobody_pushes
 from orchestrator.adapters.forges.wire import flag, number
 from orchestrator.domain.errors import NeedsHumanError, NotFoundError
 from orchestrator.ports import Checked
@@ -26,6 +26,7 @@ class GithubSetup(RepositorySetup[GithubApi]):
         if not found[-1].good and not found[-1].mild:
             return found
         found += checked(f"{where} {self._base_branch}", "read its protection", self._protection)
+        found += checked(f"{where} agents", "ask for a push", lambda: nobody_pushes(self._api.address))
         found += checked(f"{where} webhook", f"find the one to {hook_url}", lambda: self._hook(hook_url))
         return found
 

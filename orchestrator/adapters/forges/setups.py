@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Generic, Protocol, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
+
+import httpx
 
 from orchestrator.adapters.forges.addresses import Address
-from orchestrator.adapters.forges.wire import Row, flag, number, text
-from orchestrator.domain.errors import OrchestratorError
+from orchestrator.adapters.forges.wire import READ, Row, flag, number, text
+from orchestrator.domain.errors import OrchestratorError, TransientError
 from orchestrator.ports import Checked
 from orchestrator.secret import Secret
+
+_NO_GIT: Final = "see that the forge serves git at this address, and run it again"
 
 
 def checked(part: str, tried: str, look: Callable[[], Iterable[Checked]]) -> Iterator[Checked]:
@@ -18,6 +22,24 @@ def checked(part: str, tried: str, look: Callable[[], Iterable[Checked]]) -> Ite
         yield from look()
     except OrchestratorError as error:
         yield Checked(part, tried, error.message, good=False, mend=error.remedy)
+
+
+def nobody_pushes(address: Address) -> Iterator[Checked]:
+    """Agents have no token: ask for a push as they could, up to the point where the forge asks who it is. Nothing is
+    written by it."""
+    part, tried = f"{address.full_name} agents", "ask for a push without a token, as an agent could"
+    asked = f"{address.clone_url}/info/refs"
+    try:
+        answer = httpx.get(asked, params={"service": "git-receive-pack"}, timeout=READ, follow_redirects=False)
+    except httpx.HTTPError as error:
+        raise TransientError(f"GET {asked}: no answer ({type(error).__name__}: {error})") from None
+    if answer.status_code == 200:
+        mend = "only users whom you name may write: see who may without logging in"
+        yield Checked(part, tried, "anybody may push, also an agent", good=False, mend=mend)
+    elif answer.status_code in (401, 403, 404):
+        yield Checked(part, tried, f"is refused ({answer.status_code})")
+    else:
+        yield Checked(part, tried, f"{answer.status_code}, so nobody can tell", good=False, mend=_NO_GIT, mild=True)
 
 
 def hook_checks(

@@ -15,6 +15,7 @@ from orchestrator.demo.doubles.gitea.merging import said
 from orchestrator.demo.doubles.gitea.records import Person
 from orchestrator.demo.doubles.gitea.routes import ROUTES, Call
 from orchestrator.demo.doubles.http_server import Reply, Request, Server
+from orchestrator.demo.doubles.protected_pushes import ProtectedPushes
 
 __all__ = ["GiteaDouble", "Person"]
 
@@ -47,6 +48,7 @@ class GiteaDouble:
         self.forge = ForgeState(self.url, owner, name, self.git)
         self.clone_url = f"{self.url}/{owner}/{name}.git"
         self._full_name = f"{owner}/{name}"
+        self._pushes = ProtectedPushes()
 
     def let_in(self, token: str, person: Person) -> None:
         """``token`` is ``person``'s from now on."""
@@ -59,6 +61,7 @@ class GiteaDouble:
         """End server and deliveries; what is queued is tried first."""
         self.server.stop()
         self.forge.deliveries.stop()
+        self._pushes.stop()
 
     # --- requests --------------------------------------------------------------------------------------------
 
@@ -117,7 +120,10 @@ class GiteaDouble:
             request.method, path, request.query_text, request.headers, request.body, person.login if write else ""
         )
         with self.forge.lock:
-            status, headers, body = smart_http.serve(self.git.path, asked, self.git.environment)
+            rules = self.forge.rules
+            refused = [name for name in rules.protected if write and not rules.may_push(name, person.login)]
+            environment = {**self.git.environment, **self._pushes.environment(refused)}
+            status, headers, body = smart_http.serve(self.git.path, asked, environment)
             if write and request.method == "POST":
                 self.forge.notice(person)
         return Reply(status, body, headers)

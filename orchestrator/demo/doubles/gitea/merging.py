@@ -30,7 +30,7 @@ def merge(forge: ForgeState, number: int, asked: Mapping[str, object], by: Perso
         return said(404, "")
     if pull.merged:
         return said(405, "The PR is already merged")
-    if not by.may_write:
+    if not by.may_write or not forge.rules.may_merge(pull.base, by.login):
         return said(405, "User not allowed to merge PR")
     if style == "manually-merged":
         return _by_hand(forge, pull, str(asked.get("MergeCommitID") or ""), by)
@@ -67,7 +67,7 @@ def _checked(forge: ForgeState, pull: Pull, asked: Mapping[str, object], style: 
 
 
 def _protected(forge: ForgeState, pull: Pull, head: str) -> Reply | None:
-    rule = forge.rules.protected.get(pull.base)
+    rule = forge.rules.rule_for(pull.base)
     if rule is None:
         return None
     if rule.get("enable_status_check"):

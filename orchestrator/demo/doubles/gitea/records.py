@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from fnmatch import fnmatchcase
 
 
 def now() -> str:
@@ -113,3 +114,22 @@ class Rules:
     protected: dict[str, Mapping[str, object]] = field(default_factory=dict)
     late_checks: int = 0
     """Reads of a pull request that the conflict check needs; until then a merge is asked to come back."""
+
+    def rule_for(self, branch: str) -> Mapping[str, object] | None:
+        """The protection of that branch: names are patterns, and an exact one comes first."""
+        patterns = (rule for name, rule in self.protected.items() if fnmatchcase(branch, name))
+        return self.protected.get(branch) or next(patterns, None)
+
+    def may_push(self, branch: str, login: str) -> bool:
+        """Whether its protection lets this writer push to it; nothing of it is asked of others."""
+        rule = self.rule_for(branch)
+        return rule is None or (bool(rule.get("enable_push")) and _is_named(rule, "push", login))
+
+    def may_merge(self, branch: str, login: str) -> bool:
+        rule = self.rule_for(branch)
+        return rule is None or _is_named(rule, "merge", login)
+
+
+def _is_named(rule: Mapping[str, object], what: str, login: str) -> bool:
+    names = rule.get(f"{what}_whitelist_usernames")
+    return not rule.get(f"enable_{what}_whitelist") or (isinstance(names, list) and login in names)

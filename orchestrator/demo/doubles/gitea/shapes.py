@@ -178,7 +178,7 @@ class Shapes:
         }
 
     def branch(self, name: str, tip: str, reader: Person) -> Json:
-        rule = self.rules.protected.get(name)
+        rule = self.rules.rule_for(name)
         return {
             "name": name,
             "commit": {"id": tip, "message": "", "url": f"{self.home}/commit/{tip}"},
@@ -186,6 +186,6 @@ class Shapes:
             "required_approvals": 0,
             "enable_status_check": bool(rule and rule.get("enable_status_check")),
             "status_check_contexts": [],
-            "user_can_push": reader.may_write and (rule is None or bool(rule.get("enable_push"))),
-            "user_can_merge": reader.may_write,
+            "user_can_push": reader.may_write and self.rules.may_push(name, reader.login),
+            "user_can_merge": reader.may_write and self.rules.may_merge(name, reader.login),
         }
