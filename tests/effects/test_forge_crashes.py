@@ -321,6 +321,28 @@ def test_a_write_of_a_killed_process_that_lands_late_changes_nothing_more(
     assert_right(place, write)
 
 
+def test_a_comment_of_a_killed_process_that_lands_late_is_taken_away_by_the_next_comment(
+    place_at: Callable[[Stage], Place],
+) -> None:
+    """It has no key and no claim: nothing outside can refuse it, so its repetition is found and mended."""
+    write = WRITES["comment"]
+    place = place_at(write.stage)
+    scene = write.prepare(place)
+    trap = Trap(*write.path[place.name], Trouble.HOLD_BEFORE)
+    place.traps.set(trap)
+    caller = in_another_process(place, call_of(place, write, scene))
+    assert trap.caught.wait(60)
+    caller.kill()
+    caller.wait()
+    go_on(place, write, scene)
+    first = place.outside.forge.find_comment(place.number(), MARKER)
+    trap.release()
+    until(lambda: _comments(place) == 2, timeout_s=30)
+    other = place.outside.another().add_comment(place.number(), "orchestrator:1/3/sent-back", "Once more.")
+    assert _comments(place) == 1
+    assert place.outside.forge.find_comment(place.number(), MARKER) == first != other
+
+
 def test_a_merge_of_a_killed_process_that_lands_after_its_withdrawal_is_refused(
     place_at: Callable[[Stage], Place],
 ) -> None:

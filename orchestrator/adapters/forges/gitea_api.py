@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.adapters.forges.addresses import Address
+from orchestrator.adapters.forges.markers import Comment
 from orchestrator.adapters.forges.wire import MERGE, Answer, ForgeWire, Row, Service, flag, number, segment, text
 from orchestrator.ports import CommitStatus, PullRequest, PullRequestState, StatusState
 from orchestrator.secret import Secret
@@ -142,14 +143,18 @@ class GiteaApi:
         asked = {"state": state, "context": context, "description": description}
         self.wire.send("POST", f"{self._here}/statuses/{segment(sha)}", json=asked)
 
-    def comments(self, index: int) -> list[tuple[int, str]]:
-        """(id, body) of each comment of the conversation; this list has no pages."""
+    def comments(self, index: int) -> list[Comment]:
+        """Each comment of the conversation; this list has no pages."""
         rows = self.wire.send("GET", f"{self._here}/issues/{index:d}/comments").rows()
-        return [(number(row, "id"), text(row, "body")) for row in rows]
+        return [Comment(number(row, "id"), text(row, "body"), text(row, "user", "login")) for row in rows]
 
     def add_comment(self, index: int, body: str) -> int:
         """The id of the new comment."""
         return number(self.wire.send("POST", f"{self._here}/issues/{index:d}/comments", json={"body": body}).row, "id")
+
+    def delete_comment(self, key: int) -> None:
+        """Gone already is success."""
+        self.wire.send("DELETE", f"{self._here}/issues/comments/{key:d}", accept=(404,))
 
     # --- hooks and protection --------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from orchestrator.adapters.forges.addresses import Address
+from orchestrator.adapters.forges.markers import Comment
 from orchestrator.adapters.forges.wire import Answer, ForgeWire, Row, Service, at, number, segment, text
 from orchestrator.ports import CommitStatus, StatusState
 from orchestrator.secret import Secret
@@ -122,14 +123,18 @@ class GithubApi:
         asked = {"state": state, "context": context, "description": description}
         self.wire.send("POST", f"{self._here}/statuses/{segment(sha)}", json=asked)
 
-    def comments(self, index: int) -> Iterator[tuple[int, str]]:
-        """(id, body) of each comment of the conversation."""
+    def comments(self, index: int) -> Iterator[Comment]:
+        """Each comment of the conversation."""
         rows = self.wire.pages(f"{self._here}/issues/{index:d}/comments")
-        return ((number(row, "id"), text(row, "body")) for row in rows)
+        return (Comment(number(row, "id"), text(row, "body"), text(row, "user", "login")) for row in rows)
 
     def add_comment(self, index: int, body: str) -> int:
         """The id of the new comment."""
         return number(self.wire.send("POST", f"{self._here}/issues/{index:d}/comments", json={"body": body}).row, "id")
+
+    def delete_comment(self, key: int) -> None:
+        """Gone already is success."""
+        self.wire.send("DELETE", f"{self._here}/issues/comments/{key:d}", accept=(404,))
 
     # --- hooks -----------------------------------------------------------------------------------------------
 

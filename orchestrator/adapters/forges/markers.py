@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Callable, Iterable
+from typing import Final, NamedTuple
 
 from orchestrator.domain.errors import UsageError
+
+_LAST_WORDS: Final = re.compile(r"<!-- (\S[^\n]*\S|\S) -->\s*\Z")
+
+
+class Comment(NamedTuple):
+    """A comment of a pull request's conversation."""
+
+    key: int
+    body: str
+    author: str
 
 
 def hidden(marker: str) -> str:
@@ -18,7 +30,24 @@ def with_marker(text: str, marker: str) -> str:
     return f"{text}\n\n{hidden(marker)}"
 
 
-def find_marked(comments: Iterable[tuple[int, str]], marker: str) -> str | None:
-    """Id of the first of ``comments`` (id, body) that carries ``marker``."""
+def find_marked(comments: Iterable[Comment], marker: str) -> str | None:
+    """Id of the oldest of ``comments`` that carries ``marker``."""
     wanted = hidden(marker)
-    return next((str(key) for key, body in comments if wanted in body), None)
+    found = min((one.key for one in comments if wanted in one.body), default=None)
+    return None if found is None else str(found)
+
+
+def repeated(comments: Iterable[Comment], me: Callable[[], str]) -> list[int]:
+    """Ids of comments that only repeat an older one: both end with the same marker, and both are ``me``'s. What a
+    person quoted is his; where nobody knows who we are nothing is ours."""
+    seen: set[tuple[str, str]] = set()
+    twice: list[Comment] = []
+    for one in sorted(comments):
+        ending = _LAST_WORDS.search(one.body)
+        if ending is None:
+            continue
+        if (ending[1], one.author) in seen:
+            twice.append(one)
+        seen.add((ending[1], one.author))
+    ours = me() if twice else ""
+    return [one.key for one in twice if ours and one.author.casefold() == ours.casefold()]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Final, Generic, Protocol, TypeVar
 
 from orchestrator.adapters.forges.addresses import Address, git_login
-from orchestrator.adapters.forges.markers import find_marked, with_marker
+from orchestrator.adapters.forges.markers import Comment, find_marked, repeated, with_marker
 from orchestrator.adapters.forges.remote_branches import RemoteBranches
 from orchestrator.adapters.git.names import checked_branch, checked_sha
 from orchestrator.domain.errors import OrchestratorError, PermanentError, TransientError
@@ -28,9 +28,11 @@ class Api(Protocol):
 
     def set_status(self, sha: str, context: str, state: str, description: str, /) -> None: ...
 
-    def comments(self, number: int, /) -> Iterable[tuple[int, str]]: ...
+    def comments(self, number: int, /) -> Iterable[Comment]: ...
 
     def add_comment(self, number: int, body: str, /) -> int: ...
+
+    def delete_comment(self, key: int, /) -> None: ...
 
 
 A = TypeVar("A", bound=Api)
@@ -103,5 +105,18 @@ class RemoteRepository(ABC, Generic[A]):
         return find_marked(self.api.comments(number), marker)
 
     def add_comment(self, number: int, marker: str, text: str) -> str:
-        """Add ``text`` with the hidden ``marker``, unless a comment carries it already; its id."""
-        return self.find_comment(number, marker) or str(self.api.add_comment(number, with_marker(text, marker)))
+        """Add ``text`` with the hidden ``marker``, unless a comment carries it already; its id.
+
+        No forge has a key for it: so a look first, and a look afterwards for what raced us. The request of a process
+        that died may still land after both; the next comment on the pull request, whatever its marker, takes it away.
+        """
+        seen = list(self.api.comments(number))
+        if find_marked(seen, marker) is None:
+            self.api.add_comment(number, with_marker(text, marker))
+            seen = list(self.api.comments(number))
+        for surplus in repeated(seen, self.login):
+            self.api.delete_comment(surplus)
+        found = find_marked(seen, marker)
+        if found is None:
+            raise TransientError(f"a comment of pull request {number} was written and cannot be seen")
+        return found

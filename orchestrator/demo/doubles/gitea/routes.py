@@ -263,6 +263,16 @@ def _add_comment(call: Call) -> Reply:
     return Reply(201, shapes.comment(made))
 
 
+def _delete_comment(call: Call) -> Reply:
+    made = call.forge.comments.get(int(call.words[0]))
+    if made is None:
+        return _NOTHING
+    if made.by.login != call.person.login and call.person.right != "admin":
+        return said(403, "")
+    del call.forge.comments[made.key]
+    return Reply(204)
+
+
 # --- hooks and protection ------------------------------------------------------------------------------------
 
 
@@ -346,6 +356,7 @@ ROUTES: Final[tuple[tuple[str, re.Pattern[str], str, Handler], ...]] = tuple(
         ("POST", f"{_REPO}/statuses/([^/]+)", "repository", _set_status),
         ("GET", f"{_REPO}/issues/{_N}/comments", "issue", _comments),
         ("POST", f"{_REPO}/issues/{_N}/comments", "issue", _add_comment),
+        ("DELETE", f"{_REPO}/issues/comments/{_N}", "issue", _delete_comment),
         ("GET", f"{_REPO}/hooks", "repository", _for_admins(_hooks)),
         ("POST", f"{_REPO}/hooks", "repository", _for_admins(_add_hook)),
         ("DELETE", f"{_REPO}/hooks/{_N}", "repository", _for_admins(_delete_hook)),

@@ -111,6 +111,7 @@ class GithubDouble:
             ("POST", f"{_HERE}/statuses/([^/]+)", self._set_status),
             ("GET", f"{_HERE}/issues/{_N}/comments", self._comments),
             ("POST", f"{_HERE}/issues/{_N}/comments", self._comment),
+            ("DELETE", f"{_HERE}/issues/comments/{_N}", self._delete_comment),
             ("GET", f"{_HERE}/hooks", self._hooks),
             ("POST", f"{_HERE}/hooks", self._add_hook),
             ("DELETE", f"{_HERE}/hooks/{_N}", self._delete_hook),
@@ -288,9 +289,15 @@ class GithubDouble:
         asked = request.json
         if not isinstance(asked, dict) or int(number) not in self.rows.pulls:
             return _MISSING
-        made = {"id": self.rows.key(), "number": int(number), "body": asked["body"]}
+        made = {"id": self.rows.key(), "number": int(number), "body": asked["body"], "user": {"login": LOGIN}}
         self.rows.comments.append(made)
         return Reply(201, made)
+
+    def _delete_comment(self, _request: Request, key: str) -> Reply:
+        left = [one for one in self.rows.comments if one["id"] != int(key)]
+        found = len(left) < len(self.rows.comments)
+        self.rows.comments = left
+        return Reply(204) if found else _MISSING
 
     def _hooks(self, request: Request) -> Reply:
         return _page(request, list(self.rows.hooks.values()))
