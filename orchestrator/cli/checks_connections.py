@@ -28,22 +28,28 @@ def findings(settings: Settings, *, fleet_runs: bool) -> Iterator[Finding]:
         return
     sources = set()
     for project in config.projects:
-        part = f"{project.key} connections"
-        yield from guarded(part, "look at tracker and forge", partial(_of, settings, project))
+        # Each alone: a tracker that is not set up yet hides nothing of the forge.
+        for side, look in (("tracker", _of_tracker), ("forge", _of_forge)):
+            yield from guarded(f"{project.key} {side}", "look at it", partial(look, settings, project))
         sources |= {project.tracker, project.forge} & set(SECRETS)
     for source in sorted(sources):
         yield from _arrives(settings, source, fleet_runs=fleet_runs)
 
 
-def _of(settings: Settings, project: ProjectConfig) -> Iterator[Finding]:
+def _of_tracker(settings: Settings, project: ProjectConfig) -> Iterator[Finding]:
     from orchestrator import bootstrap
 
-    for source, setup in (
-        (project.tracker, bootstrap.build_tracker_setup(settings, project)),
-        (project.forge, bootstrap.build_forge_setup(settings, project)),
-    ):
-        if setup is not None:
-            yield from as_findings(setup.check(settings.hook_url(source)))
+    setup = bootstrap.build_tracker_setup(settings, project)
+    if setup is not None:
+        yield from as_findings(setup.check(settings.hook_url(project.tracker)))
+
+
+def _of_forge(settings: Settings, project: ProjectConfig) -> Iterator[Finding]:
+    from orchestrator import bootstrap
+
+    setup = bootstrap.build_forge_setup(settings, project)
+    if setup is not None:
+        yield from as_findings(setup.check(settings.hook_url(project.forge)))
 
 
 def as_findings(checked: Sequence[Checked]) -> Iterator[Finding]:

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 EXAMPLE: Final = "example.orchestrator.yml"
 _TRACKERS: Final = ("local", "plane")
-_FORGES: Final = ("local", "gitea", "github")
+_REPOSITORIES: Final = {
+    "local": "repositories/demo.git",
+    "gitea": "https://git.example.org/team/demo.git",
+    "github": "https://github.com/team/demo.git",
+}
+"""By forge: what stands in the file until a person names his own. One of a server lies under the server's address."""
+_FORGES: Final = tuple(_REPOSITORIES)
 _ROUND_TRIP_S: Final = 10.0
 _POLL_S: Final = 0.2
 _SETTINGS: Final = {
@@ -34,7 +40,7 @@ _SETTINGS: Final = {
 
 @click.command()
 @click.option("--key", help="What the keys of work items begin with.  [default: DEMO]")
-@click.option("--repository", help="Address or path of the repository.  [default: repositories/demo.git]")
+@click.option("--repository", help="Address or path of the repository.  [default: an example that fits the forge]")
 @click.option("--tracker", type=click.Choice(_TRACKERS), help="Where work items live.  [default: local]")
 @click.option("--forge", type=click.Choice(_FORGES), help="Where pull requests live.  [default: local]")
 @click.option("--directory", type=click.Path(path_type=Path, file_okay=False), default=Path(), help="Where to write.")
@@ -66,9 +72,9 @@ def init(
         return
     asks = sys.stdin.isatty() and sys.stdout.isatty() and not as_json
     key = key or _asked("What do the keys of its work items begin with", "DEMO", asks=asks)
-    repository = repository or _asked("Address or path of the git repository", "repositories/demo.git", asks=asks)
     tracker = tracker or _asked("Where do work items live", "local", _TRACKERS, asks=asks)
     forge = forge or _asked("Where do pull requests live", "local", _FORGES, asks=asks)
+    repository = repository or _asked("Address or path of the git repository", _REPOSITORIES[forge], asks=asks)
     _write(directory, key=key, repository=repository, tracker=tracker, forge=forge, as_json=as_json)
 
 

@@ -88,6 +88,14 @@ def test_doctor_tells_rights_and_not_presence_of_a_forge(orch: Orch, gitea: Gite
     assert told["webhooks"].mend.startswith("`orch up`")
 
 
+def test_a_tracker_that_is_not_set_up_hides_nothing_of_the_forge(orch: Orch, gitea: GiteaWorld, tmp_path: Path) -> None:
+    config = tmp_path / "orchestrator.yml"
+    config.write_text(config.read_text().replace("tracker: local", "tracker: plane"))
+    told = {one.part: one for one in findings()}
+    assert "ORCH_PLANE_API_KEY" in told["ORCH tracker"].got
+    assert told["demo/shop main"].got == "is not protected"
+
+
 def test_doctor_tells_of_a_plane_that_lacks_a_state_or_a_member(
     orch: Orch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,6 +177,9 @@ def test_init_writes_a_good_file_for_each_choice_and_tells_what_to_set(orch: Orc
     assert done.code == exits.DONE, done.err
     assert orch("config", "check").code == exits.DONE
     told = " ".join(done.data["next"])
+    written = (Path(done.data["files"][0]["path"])).read_text()
+    address = {"gitea": "https://git.example.org/team/demo.git", "github": "https://github.com/team/demo.git"}
+    assert address.get(forge, "repositories/demo.git") in written
     for source in {tracker, forge} - {"local"}:
         assert f"ORCH_{source.upper()}_WEBHOOK_SECRET_FILE" in told
     assert ("--connect SHOP" in told) is (forge != "local")
