@@ -195,15 +195,16 @@ class Workspaces(Protocol):
         """Current tip of ``branch`` at the forge, or None."""
 
     def prepare(self, branch: str, from_base: Sequence[str] = ()) -> Path:
-        """The task's worktree on ``branch`` (made from the base branch when new), clean, at the forge's tip.
-
-        Files and folders named in ``from_base`` stand there as the branch found them on the base branch, whatever was
-        made of them since, and also where the repository ignores them."""
+        """The task's worktree on ``branch`` (made from the base branch when new), clean, at the forge's tip; what
+        ``from_base`` names stands there as the branch found it on the base branch, ignored files too."""
 
     def path_of(self, branch: str) -> Path: ...
 
     def commit_all(self, branch: str, message: str) -> str:
         """Commit what the agent left in the worktree; the head SHA (unchanged when nothing was left)."""
+
+    def changes_of_git(self, branch: str) -> Sequence[str]:
+        """What an agent changed of its worktree's git configuration, hooks and the like, a line each; never obeyed."""
 
     def publish(self, branch: str, new: str, expected_old: str | None) -> None:
         """Push ``new`` to ``branch`` only while it stands at ``expected_old`` (None: does not exist) and only as a
@@ -360,7 +361,7 @@ class AgentRuns(Protocol):
     def output_tail(self, run_dir: Path, limit: int) -> str: ...
 
     def lines(self, run_dir: Path, runtime: str, at: int, *, raw: bool = False) -> tuple[Sequence[str], int]:
-        """Whole lines of the run's stdout from byte ``at`` on, readable or as they stand; and where to go on."""
+        """Whole lines of stdout from byte ``at`` on (less than 0: from its end), readable or not; where to go on."""
 
     def finished(self) -> Iterator[Path]:
         """Run directories on this node that hold an exit record not yet acknowledged."""

@@ -15,6 +15,7 @@ from orchestrator.metrics import build_version
 from orchestrator.store import read_models, ticks
 from orchestrator.store.read_models import ItemState
 from web import acts, auth
+from web.output import newest
 from web.parts import parts, reading
 
 routes: Final = Blueprint("pages", __name__)
@@ -46,7 +47,25 @@ def item(work_item: str) -> str:
     page = acts.page_of(work_item)
     with reading() as connection:
         events = read_models.item_events(connection, work_item, limit=100_000)[-_EVENTS:]
-    return render_template("item.html", page=page, row=page.row, events=list(reversed(events)), pipeline=PIPELINE)
+    return render_template(
+        "item.html",
+        page=page,
+        row=page.row,
+        events=list(reversed(events)),
+        pipeline=PIPELINE,
+        noticed=[one.detail for one in events if one.kind == "run.noticed"],
+        output=newest(page.row.task_id),
+    )
+
+
+@routes.get("/items/<work_item>/output")
+def output(work_item: str) -> Response:
+    """What its agent says, alone: a part for the item's page, or with ``raw`` the lines as the CLI wrote them."""
+    page = acts.page_of(work_item)
+    if "raw" in request.args:
+        told = newest(page.row.task_id, raw=True)
+        return Response("".join(f"{line}\n" for line in told.lines), mimetype="text/plain")
+    return make_response(render_template("output.html", row=page.row, output=newest(page.row.task_id)))
 
 
 @routes.post("/items/<work_item>/<act>")

@@ -281,7 +281,9 @@ class LocalAgentRuns:
 
     def lines(self, run_dir: Path, runtime: str, at: int, *, raw: bool = False) -> tuple[Sequence[str], int]:
         """Whole lines of the run's stdout from byte ``at`` on, readable or as they stand; and where to go on. A last
-        line without its end is given once the run has ended."""
+        line without its end is given once the run has ended. Less than 0: the lines within that many bytes of its
+        end."""
+        at = at if at >= 0 else _line_near_the_end(run_dir / files.STDOUT, -at)
         data = _from(run_dir / files.STDOUT, at)
         whole = data if self.exit_record(run_dir) is not None else data[: data.rfind(b"\n") + 1]
         lines = whole.decode("utf-8", "replace").splitlines()
@@ -396,6 +398,19 @@ def _tail(path: Path, limit: int) -> str:
             return file.read().decode("utf-8", "replace")[-limit:]
     except FileNotFoundError:
         return ""
+
+
+def _line_near_the_end(file: Path, within: int) -> int:
+    """Where the first whole line within so many bytes of the end begins."""
+    try:
+        with file.open("rb") as stream:
+            size = stream.seek(0, os.SEEK_END)
+            if size <= within:
+                return 0
+            stream.seek(size - within)
+            return size - within + len(stream.readline())
+    except OSError:
+        return 0
 
 
 def _from(file: Path, at: int) -> bytes:

@@ -99,6 +99,7 @@ def _read(region: Region, job: Job, run: AgentRun, ended: RunExit) -> bool:
     )
     report = region.engine.agents.report(region.engine.runs_dir / run.run_id, run.runtime)
     outcome = outcome_of(ended, report, has_verdict=isinstance(found, Verdict))
+    _notice(region, job, run, report)
     if outcome is Outcome.BAD_START and run.session_id is not None:
         outcome = Outcome.INTERRUPTED  # the session is gone, the program is not: the next run begins a new one
     if isinstance(found, InvalidVerdict) and wants_repair(outcome, ended) and run.turn == 0 and worktree.exists():
@@ -114,6 +115,18 @@ def _read(region: Region, job: Job, run: AgentRun, ended: RunExit) -> bool:
         _log.info("%s: %s", job.work_item, settled.why)
     hit("job.finished")
     return True
+
+
+def _notice(region: Region, job: Job, run: AgentRun, report: RunReport) -> None:
+    """What fails no run and should be known: tools that it was refused, lines of its stream that nobody could read, and
+    what it changed of its repository's git. Once a run."""
+    changed = region.ports.workspaces.changes_of_git(job.branch)
+    noticed = {"refused": list(report.refused), "unread": report.unread, "git": list(changed)}
+    if not any(noticed.values()):
+        return
+    with region.engine.store.transaction(Actor.MONITOR) as connection:
+        if not events.has(connection, job.task_id, "run.noticed", {"run": run.run_id}):
+            events.record(connection, job.task_id, "run.noticed", {"job": job.id, "run": run.run_id, **noticed})
 
 
 def _keep_report(region: Region, run: AgentRun, report: RunReport, outcome: Outcome) -> None:

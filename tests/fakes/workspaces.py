@@ -65,6 +65,9 @@ class FakeWorkspaces:
     def path_of(self, branch: str) -> Path:
         return Path("/nowhere") / branch
 
+    def changes_of_git(self, branch: str) -> Sequence[str]:
+        return ()
+
     def commit_all(self, branch: str, message: str) -> str:
         raise NotImplementedError("no effect asks for it")
 

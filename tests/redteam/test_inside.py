@@ -59,3 +59,8 @@ def test_keys_of_all_agents_and_the_configuration_are_covered_wherever_they_lie(
 def test_the_base_branches_stand_where_they_stood(attack: Attacked) -> None:
     assert attack.world.git("rev-parse", "main") == attack.base_before
     assert attack.forge.git.tip("main") == attack.forge_base_before
+
+
+@sandboxed
+def test_there_was_nothing_to_tell_of_its_git(attack: Attacked) -> None:
+    assert attack.world.rows("SELECT detail->'git' FROM events WHERE kind = 'run.noticed'") == []

@@ -33,3 +33,8 @@ def test_without_a_sandbox_an_attempt_ends_as_the_document_says(attack: Attacked
 
 def test_nothing_that_it_planted_was_run_by_our_git(attack: Attacked) -> None:
     no_trap_was_sprung(attack)
+
+
+def test_what_it_changed_of_its_git_is_told_as_a_fact(attack: Attacked) -> None:
+    [[told]] = attack.world.rows("SELECT detail->'git' FROM events WHERE kind = 'run.noticed' ORDER BY id LIMIT 1")
+    assert {".git/config: core.hookspath", ".git/config: core.fsmonitor", ".git/hooks/pre-push is new"} <= set(told)

@@ -10,9 +10,11 @@ import pytest
 from flask import Flask
 from werkzeug.serving import make_server
 
+from orchestrator.settings import Settings
 from orchestrator.store.database import Store
 from tests.rows import start_task
 from tests.web.conftest import TOKEN
+from tests.web.test_pages import run_of, says
 
 CHROMIUM = Path("/usr/bin/chromium")
 pytestmark = [
@@ -48,5 +50,25 @@ def test_a_person_logs_in_and_sees_a_new_item_without_reloading(address: str, st
         page.get_by_text("the second").wait_for(timeout=15_000)
         page.get_by_role("link", name="D-2").click()
         page.get_by_role("heading", name="D-2").wait_for()
+        assert complaints == []
+        browser.close()
+
+
+def test_the_page_of_an_item_follows_what_its_agent_says(address: str, store: Store, settings: Settings) -> None:
+    run_id = run_of(store, start_task(store))
+    says(settings, run_id, "the first line")
+    with playwright.sync_playwright() as tools:
+        browser = tools.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        page = browser.new_page()
+        complaints: list[str] = []
+        page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
+        page.goto(f"{address}/login?next=/items/D-1")
+        page.get_by_label("Token").fill(TOKEN)
+        page.get_by_label("Your name").fill("ann")
+        page.get_by_role("button", name="Log in").click()
+        page.get_by_text("the first line").wait_for()
+        says(settings, run_id, "a line that came <i>later</i>")
+        # No event tells of it, so it is the following that finds it; the whole page is looked at far more rarely.
+        page.get_by_text("a line that came <i>later</i>").wait_for(timeout=30_000)
         assert complaints == []
         browser.close()

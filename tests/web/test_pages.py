@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import uuid
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,13 +13,17 @@ from flask.testing import FlaskClient
 from sqlalchemy import Connection, text
 
 import web
+from orchestrator import logs
+from orchestrator.adapters.host import LinuxHost
 from orchestrator.domain.ownership import HeldLease
 from orchestrator.domain.stages import EffectKind, Stage
 from orchestrator.domain.views import GateOutcome, GateResult
+from orchestrator.settings import Settings
 from orchestrator.store import (
     deployments,
     events,
     gate_results,
+    jobs,
     ledger,
     read_models,
     stage_commits,
@@ -27,6 +32,8 @@ from orchestrator.store import (
     ticks,
 )
 from orchestrator.store.database import Store
+from orchestrator.store.jobs import NewRun
+from orchestrator.store.tasks import TaskRef
 from tests.rows import park, start_task, take
 from tests.web.conftest import FROM_OWN_PAGE
 from web import live
@@ -247,3 +254,73 @@ def test_a_stop_is_proven_on_the_page_of_its_item(person: FlaskClient, store: St
     assert "merged as cccccccccccc" in page
     assert "refused: deploy-staging -&gt; deploy: &lt;script&gt;" in page
     assert "no process was ever started" in page
+
+
+def run_of(store: Store, task: TaskRef, node: str = "n1", runtime: str = "claude") -> str:
+    """A run that goes on, as its rows."""
+    run_id = uuid.uuid4().hex
+    with store.transaction() as connection:
+        [job] = [one.id for one in jobs.live(connection) if one.task_id == task.id]
+        owner = LinuxHost(node, lambda _owner: False).myself()
+        jobs.begin(connection, job, NewRun(run_id, 0, runtime, node, "", "", owner))
+    return run_id
+
+
+def says(settings: Settings, run_id: str, *lines: str) -> None:
+    file = settings.data_dir / "runs" / run_id / "stdout.log"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("a") as log:
+        log.writelines(f"{line}\n" for line in lines)
+
+
+TALK = '{"type":"assistant","message":{"content":[{"type":"text","text":"I read <b>the code</b>"}]}}'
+
+
+def test_the_page_of_an_item_shows_what_its_agent_says(person: FlaskClient, store: Store, settings: Settings) -> None:
+    run_id = run_of(store, start_task(store))
+    says(settings, run_id, *["an older line " + "x" * 300] * 400, TALK, "no event at all")
+    for path in ("/items/D-1", "/items/D-1/output"):
+        page = person.get(path).text
+        shown = re.search(r'<pre class="output" tabindex="0">(.*?)</pre>', page, re.DOTALL)
+        assert shown is not None
+        assert shown[1].splitlines()[-2:] == ["I read &lt;b&gt;the code&lt;/b&gt;", "no event at all"]
+        assert 100 < len(shown[1].splitlines()) <= 300
+        assert 'data-from="/items/D-1/output"' in page
+    raw = person.get("/items/D-1/output?raw=1")
+    assert raw.mimetype == "text/plain"
+    assert TALK in raw.text.splitlines()
+
+
+def test_what_an_agent_says_on_another_node_is_said_to_be_there(person: FlaskClient, store: Store) -> None:
+    run_of(store, start_task(store), node="n2")
+    assert "on the node n2" in person.get("/items/D-1").text
+
+
+def test_no_known_secret_is_shown_of_what_an_agent_says(
+    person: FlaskClient, store: Store, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "masked", lambda text: text.replace("forge-t0ken", "****"))
+    says(settings, run_of(store, start_task(store)), "I found forge-t0ken in a file")
+    for path in ("/items/D-1", "/items/D-1/output", "/items/D-1/output?raw=1"):
+        page = person.get(path).text
+        assert "I found **** in a file" in page
+        assert "forge-t0ken" not in page
+
+
+def test_what_was_noticed_of_a_run_stands_beside_it(person: FlaskClient, store: Store) -> None:
+    task = start_task(store)
+    run_of(store, task)
+    with store.transaction() as connection:
+        [job] = [one.id for one in jobs.live(connection)]
+        noticed = {
+            "job": job,
+            "run": "r",
+            "refused": ["WebSearch"],
+            "unread": 3,
+            "git": [".git/config: core.hookspath"],
+        }
+        events.record(connection, task.id, "run.noticed", noticed)
+    page = person.get("/items/D-1").text
+    assert "refused: WebSearch" in page
+    assert "3 lines of its output could not be read" in page
+    assert "it changed .git/config: core.hookspath (not obeyed)" in page

@@ -4,6 +4,7 @@
 
 (() => {
   const SLOW_MS = 10000;   // what leaves no event (leases, reasons) is seen at the latest after this
+  const FOLLOW_MS = 2000;  // what an agent says leaves no event: a part that goes on is asked for by itself
   const POLL_MS = 5000;    // when the stream cannot be had
   const CALM_MS = 300;     // several changes at once are one refresh
   if (!document.getElementById("main") || location.pathname === "/login") return;
@@ -19,7 +20,25 @@
     if (part.outerHTML === fresh.outerHTML || isTyping(part)) return;
     const open = openParts(part);
     [...fresh.querySelectorAll("details")].forEach((one, place) => { one.open = open[place] || false; });
+    const scrolled = part.querySelector("pre.output");
+    const atEnd = !scrolled || scrolled.scrollTop + scrolled.clientHeight >= scrolled.scrollHeight - 4;
+    const stood = scrolled ? scrolled.scrollTop : 0;
     part.replaceWith(document.adoptNode(fresh));
+    const said = fresh.querySelector("pre.output");
+    if (said) said.scrollTop = atEnd ? said.scrollHeight : stood;
+  }
+
+  async function follow() {
+    const part = document.querySelector("main [data-from]");
+    if (!part || busy || document.hidden) return;
+    try {
+      const answer = await fetch(part.dataset.from, { headers: { Accept: "text/html" }, redirect: "error" });
+      if (!answer.ok) return;
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(part.id);
+      if (fresh && part.isConnected) replace(part, fresh);
+    } catch (error) {
+      return;  // the whole page's refresh tells of it
+    }
   }
 
   async function refresh() {
@@ -59,5 +78,6 @@
 
   listen();
   setInterval(() => soon(), SLOW_MS);
+  setInterval(follow, FOLLOW_MS);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) soon(); });
 })();

@@ -78,9 +78,7 @@ class Trees:
         """The files of a repository (gitrepository-layout(5)), without a git call that could end half way."""
         files = {
             "HEAD": f"ref: refs/heads/{branch}\n" if branch else f"{sha}\n",
-            "config": _config(self._identity),
-            "info/exclude": EXCLUDED,
-            "objects/info/alternates": f"{self._objects}\n",
+            **self.obeyed(),
             **({f"refs/heads/{branch}": f"{sha}\n"} if branch else {}),
             **{f"refs/remotes/origin/{name}": f"{tip}\n" for name, tip in known.items()},
         }
@@ -91,6 +89,14 @@ class Trees:
             file = git / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(content)
+
+    def obeyed(self) -> Mapping[str, str]:
+        """What git obeys in a planted repository: content by name below ``.git``; it has no hooks."""
+        return {
+            "config": _config(self._identity),
+            "info/exclude": EXCLUDED,
+            "objects/info/alternates": f"{self._objects}\n",
+        }
 
     @contextlib.contextmanager
     def throw_away(self, root: Path, sha: str) -> Iterator[Path]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from orchestrator.adapters.git import tampering
 from orchestrator.adapters.git.commits import Commits
 from orchestrator.adapters.git.mirror import Mirror
 from orchestrator.adapters.git.names import branch_of, checked_branch, checked_project, checked_sha, folder_of
@@ -142,6 +143,12 @@ class GitWorkspaces(Reading):
             head = self._commits.of_worktree(folder, tip, message, lock)
             self._mirror.set_local(branch, head, lock)
         return head
+
+    def changes_of_git(self, branch: str) -> Sequence[str]:
+        """A line for each thing that was changed in the worktree's configuration, hooks and the like since ``prepare``.
+        None of it is obeyed here. Raises PermanentError when git cannot tell."""
+        folder = self.path_of(branch)
+        return tampering.changes(self._mirror, folder / ".git", self._trees.obeyed()) if folder.is_dir() else ()
 
     def remove(self, branch: str) -> None:
         """Remove the worktree and the local branch. Gone already is success."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -127,3 +128,49 @@ def test_what_agents_obey_is_put_back_to_what_the_base_branch_has(work: GitWorks
     left = {".claude", ".git", ".gitignore", "app.py", "code.py", "opencode.json"}
     assert {one.name for one in again.iterdir()} == left
     assert [one.name for one in (again / ".claude").iterdir()] == ["settings.json"]
+
+
+def test_what_an_agent_changed_of_its_git_is_told_without_the_values(work: GitWorkspaces, trap: Path) -> None:
+    folder = work.prepare("orch/one")
+    assert work.changes_of_git("orch/one") == ()
+    (folder / "b.py").write_text("b")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "an agent may commit")
+    assert work.changes_of_git("orch/one") == ()
+    git(folder, "config", "core.hooksPath", str(trap))
+    git(folder, "config", "http.extraHeader", "Authorization: a-secret")
+    git(folder, "config", "user.name", "somebody else")
+    git(folder, "config", "include.path", str(trap))
+    (folder / ".git/hooks/pre-push").write_bytes(trap.read_bytes())
+    (folder / ".git/info/attributes").write_text("* filter=evil")
+    (folder / ".git/info/exclude").write_text("")
+    told = work.changes_of_git("orch/one")
+    assert told == (
+        ".git/config: core.hookspath",
+        ".git/config: http.extraheader",
+        ".git/config: include.path",
+        ".git/config: user.name",
+        ".git/hooks/pre-push is new",
+        ".git/info/exclude was changed",
+        ".git/info/attributes is new",
+    )
+    work.prepare("orch/one")
+    assert work.changes_of_git("orch/one") == ()
+
+
+@pytest.mark.parametrize(
+    ("harm", "told"),
+    [
+        (lambda git: (git / "config").write_text("[core\n"), ".git/config cannot be read any more"),
+        (lambda git: (git / "config").write_bytes(b"\xff" * 300_000), ".git/config cannot be read any more"),
+        (lambda git: (git / "config").unlink(), ".git/config cannot be read any more"),
+        (lambda git: git.rename(git.with_name("elsewhere")), ".git is no directory any more"),
+        (lambda git: git.rename(git.with_name("e")) and git.symlink_to(git.with_name("e")), ".git is a link"),
+        (lambda git: (git / "commondir").write_text("../elsewhere"), ".git/commondir is new"),
+    ],
+)
+def test_a_repository_that_was_spoilt_is_told_too(
+    work: GitWorkspaces, harm: Callable[[Path], object], told: str
+) -> None:
+    harm(work.prepare("orch/one") / ".git")
+    assert work.changes_of_git("orch/one") == (told,)
