@@ -26,7 +26,7 @@ KILLS: Final = 90
 CHILDREN: Final = ("edges.1", "agents.1", "edges.2")
 """Of the pools that drive tasks, and that start and finish agents. Their parent starts another one at once."""
 PARENTS: Final = {10: "agents", 40: "edges", 70: "agents"}
-"""At which second. A parent needs seconds to be up again, and the supervisor waits longer each time: killed every
+"""Which of the kills. A parent needs seconds to be up again, and the supervisor waits longer each time: killed every
 second, there would soon be nobody left to kill."""
 MEMORY_KIB: Final = 12_000_000 // 1024
 PATIENCE_S: Final = 600.0
@@ -48,7 +48,7 @@ def test_fifty_agents_are_finished_once_while_workers_are_killed_every_second(tm
         items = [first[0], *(made.add(f"Item {number}") for number in range(1, AGENTS))]
         all_up = waited(lambda: len(made.shims()) == AGENTS, "fifty agents are at work")
         memory = [ShimMemory.of(pid) for pid, _ in made.shims().values()]
-        assert _busy_launchers(made) == []
+        waited(lambda: _busy_launchers(made) == [], "every launch has returned, though its agent goes on", 120)
         one_more, more_s = _started_alone(made)
         items.append(one_more)
         operator.pause(made.engine, "*", "ann", "no next stage begins here")
@@ -64,7 +64,6 @@ def test_fifty_agents_are_finished_once_while_workers_are_killed_every_second(tm
             f"\nkilled {dict(killed)}, with no worker left to kill {orphaned} times; settled {settled:.1f} s later"
         )
         assert max(one.rss for one in memory) < MEMORY_KIB
-        assert sum(killed.values()) >= KILLS // 2, "the fire was no fire"
 
 
 def _started_alone(made: Yard) -> tuple[str, float]:
@@ -84,14 +83,14 @@ def _busy_launchers(made: Yard) -> list[object]:
 def _release_under_fire(made: Yard, items: list[str]) -> tuple[Counter[str], int]:
     """Tell one agent a second to finish, and kill a worker a second."""
     killed: Counter[str] = Counter()
-    nobody = 0
-    waiting = list(items)
-    for turn in range(KILLS):
+    nobody, waiting, deadline = 0, list(items), time.monotonic() + PATIENCE_S
+    while (number := sum(killed.values())) < KILLS:
         began = time.monotonic()
+        assert began < deadline, f"in {PATIENCE_S:g} s there were only {number} workers to kill"
         if waiting:
             made.go(waiting.pop(0))
-        parent = PARENTS.get(turn)
-        kind = kill_nine(made.fleet, CHILDREN if parent is None else (parent,), turn)
+        parent = PARENTS.get(number)
+        kind = kill_nine(made.fleet, CHILDREN if parent is None else (parent,), number)
         nobody += kind is None
         killed.update(filter(None, [kind]))
         time.sleep(max(0.0, 1.0 - (time.monotonic() - began)))  # the pace of the faults, not a wait for anything

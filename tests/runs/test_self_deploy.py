@@ -220,6 +220,8 @@ def test_the_orchestrator_deploys_itself_while_three_agents_run(home: Home, engi
     )
     [(status, seen)] = rows_of(engine, "SELECT status, observed_sha FROM deployments WHERE id = %s", deployment)
     assert (status, seen) == ("succeeded", sha)
+    ledger = "SELECT e.kind, e.status FROM effects e JOIN tasks t ON t.id = e.task_id WHERE t.work_item = %s"
+    assert ("start_deploy_production", "confirmed") in rows_of(engine, ledger, itself)
 
     for item in working:
         (cues / f"{item}.go").touch()
