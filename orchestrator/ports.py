@@ -247,6 +247,9 @@ class Workspaces(Protocol):
     def remove(self, branch: str) -> None:
         """Remove the task's worktree and local branch. Gone already is success."""
 
+    def remove_if(self, branch: str, unused: Callable[[], bool]) -> bool:
+        """As ``remove``, if ``unused`` says so while nobody can ``prepare`` here; whether it was removed."""
+
     def exists(self, branch: str) -> bool: ...
 
     def worktrees(self) -> Sequence[str]:

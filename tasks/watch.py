@@ -1,6 +1,6 @@
 """What the main process of a worker does beside its messages: it sees ended agents on its node and children of its own
-that died, which only nudges (the sweeps would find the same a little later), reports its node, and removes the output
-of runs that are long over.
+that died, which only nudges (the sweeps would find the same a little later), reports its node, and removes what is
+left on it: worktrees on which nobody works any more, and the output of runs that are long over.
 
 The report is a matter of each node. A sweep runs on whichever node took its tick: the others would fall silent, and be
 declared lost.
@@ -20,7 +20,7 @@ from celery.signals import task_failure, worker_ready, worker_shutting_down
 
 from orchestrator import bootstrap, logs, messages
 from orchestrator.domain.stages import Actor
-from orchestrator.engine import nodes, old_runs
+from orchestrator.engine import left_worktrees, nodes, old_runs
 from orchestrator.engine.context import Engine
 from orchestrator.store import jobs
 from tasks.base import engine, settings
@@ -33,6 +33,8 @@ AGAIN_S: Final = 5.0
 FOREIGN_S: Final = 60.0
 """A run directory without a row belongs to another database; it is looked at again in case the row is late."""
 _BROKEN_S: Final = 2.0
+LEFT_WORKTREES_S: Final = 15.0
+"""A look is one listing of a directory and one query; what is left is wanted by nobody."""
 OLD_RUNS_S: Final = 3600.0
 """Runs are kept for days; a listing of all of them an hour costs nothing."""
 
@@ -86,6 +88,11 @@ def _forget_old_runs() -> None:
     _again_and_again(OLD_RUNS_S, "old runs cannot be removed", lambda: old_runs.forget_old_runs(engine()))
 
 
+def _remove_left_worktrees() -> None:
+    look = "left worktrees cannot be removed"
+    _again_and_again(LEFT_WORKTREES_S, look, lambda: left_worktrees.remove_left_worktrees(engine()))
+
+
 def _again_and_again(pause_s: float, failure: str, look: Callable[[], object]) -> None:
     """Until the worker stops. What fails (a database that restarts) is tried again soon, for ever."""
     wait_s = 0.0
@@ -102,7 +109,7 @@ def _again_and_again(pause_s: float, failure: str, look: Callable[[], object]) -
 def start_watching(sender: Any, **_given: object) -> None:
     """Only the worker that takes this node's queue watches its runs and reports it."""
     if messages.agents_queue(settings().node) in sender.app.amqp.queues:
-        for work in (_watch_runs, _report_node, _forget_old_runs):
+        for work in (_watch_runs, _report_node, _forget_old_runs, _remove_left_worktrees):
             threading.Thread(target=work, name=work.__name__.strip("_"), daemon=True).start()
 
 

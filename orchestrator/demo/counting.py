@@ -46,8 +46,10 @@ class Counted:
         if self.status is EffectStatus.CONFIRMED and not self.skipped:
             fits = self.needed <= self.landed <= self.allowed
         else:
-            # Of what may come again another claim landed; or this one did before, as it cannot be taken back.
-            fits = self.landed <= (self.allowed if self.kind in _COME_AGAIN else 0)
+            # Of what may come again another claim landed; or this one did before, as it cannot be taken back. An image
+            # whose builder died before it could say so is nobody's: its tag is asked for by no deployment.
+            may_have = self.kind in _COME_AGAIN or self.kind is EffectKind.REBUILD_IMAGE
+            fits = self.landed <= (self.allowed if may_have else 0)
         return "" if fits else f"{what}: {self.status}, and landed {self.landed} times"
 
 

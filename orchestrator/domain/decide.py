@@ -195,7 +195,10 @@ def _forward(view: TaskView) -> Edge:
 
 
 def _point_of_no_return_passed(view: TaskView) -> bool:
-    """In this visit the merge is known to have landed: the only way is forward."""
+    """In this visit the merge is known to have landed, or the tracker may have been told the end: the only way is
+    forward, and what a person rejects now is rejected too late."""
+    if view.stage is Stage.DEPLOY:
+        return view.end_is_told
     merge = view.confirmed(EffectKind.MERGE_PR)
     return view.stage is Stage.DEPLOY_STAGING and merge is not None and merge.visit == view.visit
 

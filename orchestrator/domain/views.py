@@ -282,6 +282,14 @@ class TaskView:
         never = self.parked is not None and written is None
         return never or any(one is not None and one.request["state"] == wrong for one in (written, asked))
 
+    @property
+    def end_is_told(self) -> bool:
+        """Whether the tracker was told in this visit that the item has ended, or may have been: an open claim may have
+        landed."""
+        told = [one for one in self.effects if one.kind is EffectKind.TRACKER_STATE and one.visit == self.visit]
+        possible = (EffectStatus.CLAIMED, EffectStatus.CONFIRMED)
+        return any(one.request["state"] in ENDINGS and one.status in possible for one in told)
+
     def last_card(self, *also: EffectStatus) -> EffectView | None:
         """The newest confirmed write of the card's state, of any visit; also one that stands as ``also``."""
         found = [one for one in self.effects if one.kind is EffectKind.TRACKER_STATE]

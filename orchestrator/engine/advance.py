@@ -133,7 +133,8 @@ def _note(view: TaskView, edge: Edge) -> str:
     verdict = None if view.job is None else view.job.verdict
     said = "" if verdict is None else f" {verdict.summary}"
     if edge.target is Stage.DONE:
-        return f"{view.work_item} is in production as {(view.merged_sha or '')[:12]}."
+        late = "" if view.rejected is None else f" That was too late: {view.rejected}"
+        return f"{view.work_item} is in production as {(view.merged_sha or '')[:12]}.{late}"
     return f"{view.work_item}: {edge.source} is done, {edge.target} begins.{said}"
 
 

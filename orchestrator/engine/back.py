@@ -25,11 +25,11 @@ def roll_back(region: Region, view: TaskView, decision: RollBack) -> Step:
     """Go back to development. With an open claim nobody goes back before it was made impossible and read back;
     what landed after all is confirmed, and the next decision goes forward with it."""
     scene = _scene(region, view, decision.reason, f"{decision.edge.source}-sent-back")
-    if effects.withdraw_open_claims(region, scene):
-        return Step.AGAIN
-    _close_lane(region, view, decision.before, decision.reason)
     # A mend after a merge has a branch of its own: nobody would come back for the merged one.
     cleanup = (EffectKind.DELETE_BRANCH, EffectKind.REMOVE_WORKTREE) if decision.new_branch else ()
+    if effects.withdraw_open_claims(region, scene, going_on=(*decision.before, *cleanup)):
+        return Step.AGAIN
+    _close_lane(region, view, decision.before, decision.reason)
     for kind in (*decision.before, *decision.edge.effects, *cleanup):
         _best(region, replace(scene, view=region.view(), edge=decision.edge), kind)
     branch = f"orch/{view.work_item}-{view.generation + 2}" if decision.new_branch else None
@@ -42,7 +42,9 @@ def park(region: Region, view: TaskView, decision: Park) -> Step:
     _close_lane(region, view, decision.before, decision.reason)
     for kind in decision.before:
         _best(region, _scene(region, view, note, occasion), kind)
-    _tell(region, Scene(view=view, repository=RepositoryConfig(""), base_sha="", note=note, occasion=occasion))
+    scene = Scene(view=view, repository=RepositoryConfig(""), base_sha="", note=note, occasion=occasion)
+    _tell(region, scene)
+    _give_up_messages(region, scene)
     at = SameStage(view.stage, view.stage_seq)
     with region.engine.store.transaction(region.held.actor) as connection:
         outcome = tasks.park_if_epoch_holds(connection, region.held, at, decision.reason)
@@ -65,12 +67,11 @@ def _tell(region: Region, scene: Scene) -> None:
         raise
     except OrchestratorError as error:
         _log.warning("people were not told that %s is parked: %s", scene.view.work_item, error)
-        _give_up(region, scene)
 
 
-def _give_up(region: Region, scene: Scene) -> None:
-    """Nobody looks at a parked task again, and a message without a key cannot be looked for: its claim is taken back,
-    so that at rest none is open; the ledger says that it may not have arrived."""
+def _give_up_messages(region: Region, scene: Scene) -> None:
+    """Nobody looks at a parked task again, and a message without a key cannot be looked for: what was not answered,
+    this one's or a dead owner's, is taken back, so that at rest no claim is open. It may have arrived or not."""
     view = region.view()
     told = tuple(one for one in view.open_claims() if one.kind is EffectKind.NOTIFY)
     effects.withdraw_open_claims(region, replace(scene, view=replace(view, effects=told)))

@@ -33,8 +33,10 @@ def cancel(region: Region, view: TaskView) -> Step:
     hit("stop.waited")
     base_sha, repository = region.base()
     scene = Scene(view=region.view(), repository=repository, base_sha=base_sha, occasion="stop", cleanup=True)
-    effects.withdraw_open_claims(region, replace(scene, view=_without_cleanup(scene.view)))
+    edge = cancel_edge(view.stage)
+    effects.withdraw_open_claims(region, scene, going_on=() if edge is None else edge.effects)
     _revoke_requested_deploys(region, scene)
+    _wait_for_roll_backs(region, view)
     hit("stop.revoked")
     view = region.view()
     late = _landed_deploy(view)
@@ -43,14 +45,6 @@ def cancel(region: Region, view: TaskView) -> Step:
     _clean_up(region, replace(scene, view=view))
     hit("stop.cleaned")
     return _commit(region, view)
-
-
-def _without_cleanup(view: TaskView) -> TaskView:
-    """The cleanup of a STOP whose owner died is gone on with: taken back, it could not be claimed again, and what it
-    was to delete would stay."""
-    edge = cancel_edge(view.stage)
-    cleanup = () if edge is None else edge.effects
-    return replace(view, effects=tuple(one for one in view.effects if one.kind not in cleanup))
 
 
 def _end_agent(region: Region, view: TaskView) -> None:
@@ -77,6 +71,18 @@ def _revoke_requested_deploys(region: Region, scene: Scene) -> None:
         for one in scene.view.deployments:
             if one.status is DeploymentStatus.REQUESTED:
                 deployments.revoke(connection, one.id)
+
+
+def _wait_for_roll_backs(region: Region, view: TaskView) -> None:
+    """A roll back that was asked for goes on: a version that failed must not stay because its item was stopped. But
+    people hear that the item is cancelled when nothing of it changes an environment any more."""
+    with region.engine.store.transaction() as connection:
+        asked = deployments.for_task(connection, view.task_id)
+    for one in asked:
+        if one.kind == deployments.ROLL_BACK and one.status in (DeploymentStatus.REQUESTED, DeploymentStatus.RUNNING):
+            raise StopDeferred(
+                f"{one.environment} is being put back to {one.sha[:12]}, whose roll back is {one.status}"
+            )
 
 
 def _landed_deploy(view: TaskView) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
@@ -190,13 +190,19 @@ def _settle_row(region: Region, effect: Effect, row: EffectView, seen: Seen) -> 
         _log.info("%s of task %s: %s", row.kind, region.held.task_id, refusal.message)
 
 
-def withdraw_open_claims(region: Region, scene: Scene) -> Mapping[EffectKind, Landed]:
+def withdraw_open_claims(
+    region: Region, scene: Scene, going_on: Sequence[EffectKind] = ()
+) -> Mapping[EffectKind, Landed]:
     """Revocation before going back or cancelling: make every open claim impossible at its target, then read back.
 
     What had landed after all is confirmed and returned: then nobody goes back, the task goes forward with it.
+    ``going_on``: what the way itself does. A predecessor that died on that way may have claimed it: taken back, it
+    could not be claimed again in this visit, and what it was to mend or to delete would stay.
     """
     landed: dict[EffectKind, Landed] = {}
     for row in scene.view.open_claims():
+        if row.kind in going_on:
+            continue
         effect, context = EFFECTS[row.kind], _context_of(region, scene, row)
         if not effect.keyless:
             _revoke(region, effect, context)

@@ -194,6 +194,18 @@ def acknowledge_stop(connection: Connection, task_id: int) -> None:
     )
 
 
+def branches_in_use(connection: Connection, project: str, branches: Sequence[str]) -> frozenset[str]:
+    """Those of ``branches`` on which a live task of the project works, or one whose STOP was not acknowledged yet."""
+    rows = connection.execute(
+        text(
+            f"""SELECT branch FROM tasks WHERE project = :p AND branch = ANY(:b)
+            AND ({LIVE_STAGE} OR stop_requested_at IS NOT NULL AND stop_acknowledged_at IS NULL)"""
+        ),
+        {"p": project, "b": list(branches)},
+    )
+    return frozenset(rows.scalars())
+
+
 def stop_proof(connection: Connection, task_id: int) -> list[str]:
     """What STOP saw and did, a line each: processes seen dead, effects withdrawn or done, what was kept."""
     rows = connection.execute(

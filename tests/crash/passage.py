@@ -44,6 +44,11 @@ def _prepared(stand: Stand, cell: Cell) -> Scene:
     staging = cell.effect is EffectKind.START_DEPLOY_STAGING
     covered = cell.effect is EffectKind.RATCHET_COVERAGE
     scene = stand.scene(cell.stage, staging=staging, covered=covered, work=Work.QUEUED if starts else Work.PASSED)
+    if starts:
+        scene.until, scene.begins = (
+            Stage.ANALYSIS,
+            True,
+        )  # no agent of a cell ever works
     if cell.stage is Stage.DEPLOY_STAGING:
         scene.until = Stage.DEPLOY  # the rest of the way has cells of its own
     if cell.stage is Stage.DEPLOY:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection as Rows
 from sqlalchemy import text
 
 from orchestrator.domain.ownership import Committed, HeldLease
-from orchestrator.domain.stages import Actor, Stage, forward_edge, is_terminal
+from orchestrator.domain.stages import START_EFFECTS, Actor, Stage, forward_edge, is_terminal
 from orchestrator.domain.views import Outcome
 from orchestrator.embedded import EmbeddedStores
 from orchestrator.engine import deliveries, drive, nodes, reaper, reconciler, stopping
@@ -38,6 +38,7 @@ ROUNDS: Final = 12
 
 
 _UNFINISHED: Final = "SELECT id FROM deployments WHERE task_id = :t AND status IN ('requested', 'running')"
+_TOLD: Final = f"SELECT id FROM effects WHERE task_id = :t AND status = 'confirmed' AND kind = '{START_EFFECTS[-1]}'"
 _MARKS: Final = """SELECT stage, stage_seq, round, parked_reason, stop_acknowledged_at IS NULL,
     (SELECT array_agg(id || status ORDER BY id) FROM effects WHERE task_id = :t),
     (SELECT array_agg(id || status ORDER BY id) FROM deployments WHERE task_id = :t),
@@ -68,6 +69,8 @@ class Scene:
     head: str = ""
     faults: int = 0
     until: Stage = Stage.DONE
+    begins: bool = False
+    """The cell ends when the task was taken up: it stands where it is to stand from the first moment on."""
     agents: list[int] = field(default_factory=list)
 
     @property
@@ -132,7 +135,7 @@ class Scene:
     def _is_over(self) -> bool:
         row = self.rows("SELECT stage, stop_requested_at, stop_acknowledged_at FROM tasks WHERE id = :t")[0]
         if row.stage == self.until and row.stop_requested_at is None:
-            return not self.rows(_UNFINISHED)
+            return not self.rows(_UNFINISHED) and (not self.begins or bool(self.rows(_TOLD)))
         return is_terminal(Stage(row.stage)) and not (row.stage == Stage.CANCELLED and row.stop_acknowledged_at is None)
 
     def _marks(self) -> list[tuple[object, ...]]:

@@ -27,6 +27,12 @@ _SAMPLED: Final = (
     (Boundary.ANSWERED, Fault.SECOND_FLEET),
     (Boundary.CONFIRMED, Fault.PID_REUSED),
 )
+_SAMPLED_OTHERS: Final = (
+    (EffectKind.NOTIFY, Boundary.SENT, Fault.KILL_CHILD),
+    # These were broken once: a message left open beside a rejection, and a STOP that was told before a roll back ran.
+    (EffectKind.NOTIFY, Boundary.CLAIMED, Fault.IN_FLIGHT),
+    (EffectKind.ROLL_BACK_DEPLOY, Boundary.CLAIMED, Fault.STOP),
+)
 
 
 def _is_sampled(cell: Cell) -> bool:
@@ -34,7 +40,7 @@ def _is_sampled(cell: Cell) -> bool:
     if cell.group is Group.CORE:
         return cell.effect is EffectKind.MERGE_PR and (cell.boundary, cell.fault) in _SAMPLED
     if cell.group is Group.OTHERS:
-        return cell.effect is EffectKind.NOTIFY and (cell.boundary, cell.fault) == (Boundary.SENT, Fault.KILL_CHILD)
+        return (cell.effect, cell.boundary, cell.fault) in _SAMPLED_OTHERS
     if cell.group is Group.ZOMBIES:
         who = (cell.actor, cell.fault) == (Actor.FINALIZER, f"then-{Actor.REAPER}")
         return who and cell.effect is EffectKind.MERGE_PR

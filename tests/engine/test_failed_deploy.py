@@ -101,6 +101,29 @@ def test_after_a_failed_deploy_the_mend_alone_passes_the_lane_and_opens_it(
     assert world.git("rev-parse", "main") in answers(world)
 
 
+@pytest.mark.parametrize("point", ["effect.roll_back_deploy.claimed", "effect.delete_branch.claimed"])
+def test_the_way_back_of_an_owner_that_died_on_it_is_gone_on_with(
+    tmp_path: Path, database_url: str, drives: Drives, point: str
+) -> None:
+    """Taken back instead, the roll back or the deletion could not be claimed again in this visit."""
+    world = with_policy(deploying_world(tmp_path, database_url, drives), tmp_path, FIX_FORWARD)
+    first = staged(world, tmp_path, Stage.DEPLOY_STAGING, key="DEMO-1")
+    world.run_until(lambda: world.stage(first.work_item) == "done", timeout_s=90)
+    bad = staged(world, tmp_path, Stage.DEPLOY_STAGING, key="DEMO-2", files={BAD: "it does not come up\n"})
+    failed_deploy = "SELECT 1 FROM deployments WHERE task_id = %s AND status = 'failed'"
+    world.run_until(lambda: bool(world.rows(failed_deploy, bad.task_id)), timeout_s=90)
+    world.nudges.held.clear()
+    drives.start("drive", bad.task_id, "monitor", 1, failpoints=f"{point}=kill").communicate(timeout=90)
+    assert world.rows("SELECT 1 FROM effects WHERE task_id = %s AND status = 'claimed'", bad.task_id)
+    put_back = "SELECT 1 FROM deployments WHERE kind = 'roll_back' AND status = 'rolled_back'"
+    until(
+        lambda: _repaired(world, bad) and world.stage("DEMO-2") == "development" and world.rows(put_back), timeout_s=90
+    )
+    assert world.git("rev-parse", "main^") in answers(world)
+    assert "orch/DEMO-2" not in world.engine.project("DEMO").workspaces.branches()
+    assert world.rows("SELECT kind FROM effects WHERE task_id = %s AND status <> 'confirmed'", bad.task_id) == []
+
+
 def test_after_a_failed_deploy_that_parks_a_person_opens_the_lane(
     tmp_path: Path, database_url: str, drives: Drives
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -70,6 +70,12 @@ class FakeWorkspaces:
 
     def commit_all(self, branch: str, message: str) -> str:
         raise NotImplementedError("no effect asks for it")
+
+    def remove_if(self, branch: str, unused: Callable[[], bool]) -> bool:
+        if not unused():
+            return False
+        self.remove(branch)
+        return True
 
     def remove(self, branch: str) -> None:
         self._wire.send("remove", lambda: self._remove(branch))

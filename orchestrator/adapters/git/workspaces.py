@@ -152,11 +152,18 @@ class GitWorkspaces(Reading):
 
     def remove(self, branch: str) -> None:
         """Remove the worktree and the local branch. Gone already is success."""
+        self.remove_if(branch, lambda: True)
+
+    def remove_if(self, branch: str, unused: Callable[[], bool]) -> bool:
+        """As ``remove``, if ``unused`` says so while nobody can ``prepare`` here; whether it was removed."""
         folder = self.path_of(branch)
         with self._mirror.locked() as lock:
+            if not unused():
+                return False
             discard(folder)
             sweep_graves(self._worktrees)
             self._mirror.delete_local(branch, lock)
+        return True
 
     def exists(self, branch: str) -> bool:
         return self.path_of(branch).is_dir()
