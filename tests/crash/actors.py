@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from orchestrator import deploy_main, failpoints
+from orchestrator.adapters import procfs
 from orchestrator.adapters.deployers.deploy_files import DeployFiles
 from orchestrator.domain.stages import Actor
 from orchestrator.engine import deliveries, drive, finalizer, intake, operator, reaper, reconciler
@@ -101,7 +102,13 @@ def main() -> None:
         if pid == 0:
             _in_child(order)
         if not order.get("under_parent"):
-            print(json.dumps([order["number"], pid]), flush=True)
+            print(json.dumps([order["number"], _identity(pid), None]), flush=True)
+
+
+def _identity(pid: int) -> tuple[int, int]:
+    """Pid and start ticks; of one that has ended already the ticks of nobody."""
+    seen = procfs.look(pid)
+    return pid, 0 if seen is None else seen.start_ticks
 
 
 def _aim_at_pid(pid: int) -> None:
@@ -122,7 +129,7 @@ def _in_child(order: dict[str, Any]) -> None:
         pid = os.fork()
         if pid == 0:
             _in_child(order)
-        print(json.dumps([order["number"], pid, parent]), flush=True)
+        print(json.dumps([order["number"], _identity(pid), _identity(parent)]), flush=True)
         os.waitpid(pid, 0)
         signal.alarm(300)
         signal.pause()

@@ -63,8 +63,8 @@ def kill_child(at: Struck) -> None:
 
 def kill_parent(at: Struck) -> None:
     """The worker's parent dies: the kernel kills its child, and the messages that it had taken are gone."""
-    assert at.process.parent
-    Process(at.process.parent, at.process.said).kill()
+    assert at.process.parent is not None
+    at.process.parent.kill()
     at.process.wait_ended()
     at.scene.nudges.take()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.processes import is_running, state_of
+from orchestrator.adapters import procfs
 
 ROOT = Path(__file__).parents[2]
 PATIENCE_S = 60.0
@@ -21,15 +20,17 @@ PATIENCE_S = 60.0
 
 @dataclass
 class Process:
-    """One actor. ``parent`` is the worker's parent, where the cell has one."""
+    """One actor, known by pid and start ticks: other cells have the kernel give pids away again, to anybody.
+    ``parent`` is the worker's parent, where the cell has one."""
 
     pid: int
+    ticks: int
     said: Path
-    parent: int = 0
+    parent: Process | None = None
 
     @property
     def runs(self) -> bool:
-        return is_running(self.pid)
+        return not procfs.has_ended(self.pid, self.ticks)
 
     def wait_stopped(self) -> bool:
         """Wait until it stands (SIGSTOP); False when it ended instead."""
@@ -49,15 +50,16 @@ class Process:
     def _wait(self, state: str) -> bool:
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            now = state_of(self.pid)
-            if now == state or now in ("", "Z", "X"):
-                return now == state
-            assert time.monotonic() < deadline, f"pid {self.pid} is still {now!r} after {PATIENCE_S} s"
+            seen = procfs.look(self.pid)
+            if seen is None or seen.has_ended or seen.start_ticks != self.ticks:
+                return not state
+            if seen.state == state:
+                return True
+            assert time.monotonic() < deadline, f"pid {self.pid} is still {seen.state!r} after {PATIENCE_S} s"
             time.sleep(0.002)
 
     def signal(self, signum: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signum)
+        procfs.send(self.pid, self.ticks, signum)
 
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
@@ -92,19 +94,18 @@ class Nursery:
         assert self._forks.stdin is not None and self._forks.stdout is not None
         self._forks.stdin.write(json.dumps({"act": act, "said": str(said), "number": self._count, **order}) + "\n")
         self._forks.stdin.flush()
-        number, *pids = json.loads(self._forks.stdout.readline())
+        number, actor, parent = json.loads(self._forks.stdout.readline())
         while number != self._count:  # the answer to an order of a test that was cut off
-            number, *pids = json.loads(self._forks.stdout.readline())
-        process = Process(pids[0], said, *pids[1:])
+            number, actor, parent = json.loads(self._forks.stdout.readline())
+        process = Process(actor[0], actor[1], said, None if parent is None else Process(parent[0], parent[1], said))
         self.started.append(process)
         return process
 
     def end_actors(self) -> None:
         for process in self.started:
-            for pid in (process.pid, process.parent):
-                if pid and is_running(pid):
-                    with contextlib.suppress(ProcessLookupError):
-                        os.kill(pid, signal.SIGKILL)
+            process.signal(signal.SIGKILL)
+            if process.parent is not None:
+                process.parent.signal(signal.SIGKILL)
         self.started.clear()
 
     def end(self) -> None:

@@ -17,6 +17,7 @@ from tests.outside import checker, trails
 from tests.outside.checker import METHODS
 from tests.outside.proxy import Trouble
 from tests.outside.trails import Trail
+from tests.processes import is_running
 
 _EXPECTED_ENDS: Final = frozenset({"OSError", "OperationalError", "InterfaceError"})
 """Errors that a worker's own edge catches and logs; any other is a fault of the code."""
@@ -147,7 +148,7 @@ def _left_over(scene: Scene, trail: Trail) -> list[str]:
     if over and scene.setup.has_branch(scene.branch) and not _kept(trail):
         found.append("I16 its branch is left at the forge")
     if over:
-        found += [f"I16 its agent {pid} lives" for pid in scene.agents if Process(pid, scene.parts.base).runs]
+        found += [f"I16 its agent {pid} lives" for pid in scene.agents if is_running(pid)]
     return found
 
 
