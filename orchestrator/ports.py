@@ -220,9 +220,7 @@ class Workspaces(Protocol):
         """A throw-away worktree at ``sha``; removed at exit."""
 
     def read_file(self, sha: str, path: str) -> bytes | None: ...
-
     def list_files(self, sha: str) -> Sequence[str]: ...
-
     def tree_of(self, sha: str) -> str: ...
 
     def changed_files(self, base: str, head: str) -> Sequence[str]:

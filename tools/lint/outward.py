@@ -55,6 +55,8 @@ PORTS: Final = {
         slow=_names(
             "fetch base_tip branch_tip prepare commit_all build_merge checkout read_file list_files tree_of"
             " changed_files diff is_ancestor commit_message first_parents branches history exists worktrees"
+            # What ended tasks left on a node is nobody's effect.
+            " changes_of_git remove_if"
         ),
         instant=_names("path_of"),
     ),

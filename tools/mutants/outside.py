@@ -220,7 +220,8 @@ MUTANTS: Final = (
         (
             Edit(
                 "orchestrator/engine/back.py",
-                "    if effects.withdraw_open_claims(region, scene):\n        return Step.AGAIN\n",
+                "    if effects.withdraw_open_claims(region, scene, going_on=(*decision.before, *cleanup)):\n"
+                "        return Step.AGAIN\n",
                 "",
             ),
         ),
@@ -256,7 +257,7 @@ MUTANTS: Final = (
         (
             Edit(
                 _CANCEL,
-                "    effects.withdraw_open_claims(region, replace(scene, view=_without_cleanup(scene.view)))\n",
+                "    effects.withdraw_open_claims(region, scene, going_on=() if edge is None else edge.effects)\n",
                 "",
             ),
         ),
