@@ -39,7 +39,7 @@ class Witness:
         key = (actor.owner, self._place.task_id)
         if point == "lease.acquired":
             self._inside[actor.name] = region._inside.get(key)
-        if point == "stage.after_commit":  # the lease went back with the commit
+        if point in ("stage.after_commit", "lease.released"):  # the lease went back: with the commit, or by itself
             self._inside.pop(actor.name, None)
         if not point.startswith(_INSIDE) or not self._is_inside(actor):
             return
