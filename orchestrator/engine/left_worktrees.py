@@ -4,6 +4,7 @@ its agents may have worked on several."""
 from __future__ import annotations
 
 import logging
+from functools import partial
 
 from orchestrator.domain.errors import OrchestratorError
 from orchestrator.engine.context import Engine
@@ -30,14 +31,14 @@ def _of_project(engine: Engine, ports: ProjectPorts, project: str) -> int:
     if not there:
         return 0
     left = sorted(set(there) - _in_use(engine, project, *there))
-    gone = [
-        branch
-        for branch in left
-        if ports.workspaces.remove_if(branch, lambda branch=branch: not _in_use(engine, project, branch))  # type: ignore[misc]  # mypy cannot infer a lambda's default
-    ]
+    gone = [one for one in left if ports.workspaces.remove_if(one, partial(_is_unused, engine, project, one))]
     if gone:
         _log.info("removed worktrees that no live task works on: %s", ", ".join(gone))
     return len(gone)
+
+
+def _is_unused(engine: Engine, project: str, branch: str) -> bool:
+    return not _in_use(engine, project, branch)
 
 
 def _in_use(engine: Engine, project: str, *branches: str) -> frozenset[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -34,41 +36,38 @@ def address(make_app: Callable[..., Flask]) -> Iterator[str]:
     thread.join(10)
 
 
-def test_a_person_logs_in_and_sees_a_new_item_without_reloading(address: str, store: Store) -> None:
-    start_task(store, title="<b>the first</b>")
+@contextmanager
+def logged_in(url: str) -> Iterator[Any]:
+    """The page behind the login, as ann sees it; nothing in it may complain."""
     with playwright.sync_playwright() as tools:
         browser = tools.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
         page = browser.new_page()
         complaints: list[str] = []
         page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
-        page.goto(f"{address}/")
+        page.goto(url)
         page.get_by_label("Token").fill(TOKEN)
         page.get_by_label("Your name").fill("ann")
         page.get_by_role("button", name="Log in").click()
+        yield page
+        assert complaints == []
+        browser.close()
+
+
+def test_a_person_logs_in_and_sees_a_new_item_without_reloading(address: str, store: Store) -> None:
+    start_task(store, title="<b>the first</b>")
+    with logged_in(f"{address}/") as page:
         page.get_by_text("<b>the first</b>").wait_for()
         start_task(store, "D-2", "the second")
         page.get_by_text("the second").wait_for(timeout=15_000)
         page.get_by_role("link", name="D-2").click()
         page.get_by_role("heading", name="D-2").wait_for()
-        assert complaints == []
-        browser.close()
 
 
 def test_the_page_of_an_item_follows_what_its_agent_says(address: str, store: Store, settings: Settings) -> None:
     run_id = run_of(store, start_task(store))
     says(settings, run_id, "the first line")
-    with playwright.sync_playwright() as tools:
-        browser = tools.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
-        page = browser.new_page()
-        complaints: list[str] = []
-        page.on("console", lambda line: complaints.append(line.text) if line.type == "error" else None)
-        page.goto(f"{address}/login?next=/items/D-1")
-        page.get_by_label("Token").fill(TOKEN)
-        page.get_by_label("Your name").fill("ann")
-        page.get_by_role("button", name="Log in").click()
+    with logged_in(f"{address}/login?next=/items/D-1") as page:
         page.get_by_text("the first line").wait_for()
         says(settings, run_id, "a line that came <i>later</i>")
         # No event tells of it, so it is the following that finds it; the whole page is looked at far more rarely.
         page.get_by_text("a line that came <i>later</i>").wait_for(timeout=30_000)
-        assert complaints == []
-        browser.close()
