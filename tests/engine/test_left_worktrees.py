@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.domain.stages import Stage
-from orchestrator.engine import operator
+from orchestrator.engine import left_worktrees, operator
 from orchestrator.engine.left_worktrees import remove_left_worktrees
 from orchestrator.ports import Workspaces
 from tests.engine.real_engine import World, make_world
@@ -60,8 +60,18 @@ def test_the_worktree_of_a_task_whose_stop_is_not_acknowledged_stays(world: Worl
     assert remove_left_worktrees(world.engine) == 0
 
 
-def test_a_branch_that_a_task_takes_up_between_look_and_removal_stays(world: World, task: Staged) -> None:
-    """The second look is made while nobody can prepare a worktree here."""
+def test_a_branch_that_a_task_takes_up_between_look_and_removal_stays(
+    world: World, task: Staged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = [frozenset[str]()]  # the first one came before the task did
+    seen = left_worktrees._in_use
+    monkeypatch.setattr(left_worktrees, "_in_use", lambda *asked: looks.pop() if looks else seen(*asked))
+    assert remove_left_worktrees(world.engine) == 0
+    assert (looks, workspaces(world).exists("orch/DEMO-1")) == ([], True)
+
+
+def test_a_worktree_is_removed_if_it_is_unused_and_only_then(world: World, task: Staged) -> None:
+    """Asked while nobody can prepare a worktree here."""
     assert workspaces(world).remove_if("orch/DEMO-1", lambda: False) is False
     assert workspaces(world).exists("orch/DEMO-1")
     assert workspaces(world).remove_if("orch/DEMO-1", lambda: True) is True
