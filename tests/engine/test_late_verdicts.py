@@ -79,7 +79,7 @@ def test_a_run_whose_shim_died_leaves_nobody_behind_and_its_verdict_is_noted(wor
     finishing.finish_job(world.engine, job)
     assert (world.engine.runs_dir / run_id / "home").is_dir(), "the next run may go on with its session"
     assert world.rows("SELECT stage, stage_seq FROM tasks") == [("analysis", 0)]
-    world.run_until(lambda: world.stage("DEMO-1") == "architecture")
+    world.run_until(lambda: world.stage("DEMO-1") != "analysis")
     found = world.rows("SELECT status, verdict IS NULL FROM jobs WHERE stage = 'analysis' ORDER BY id")
     assert found == [("lost", True), ("finished", False)], "the second run's verdict moved it, not the first one's"
 
@@ -96,5 +96,5 @@ def test_a_verdict_written_after_the_reaper_looked_is_noted_before_the_next_run_
         reaper.reap(world.engine)
     assert world.rows(IGNORED) == []
     verdict.write_bytes(kept)
-    world.run_until(lambda: len(world.rows("SELECT 1 FROM agent_runs")) == 2)
+    world.run_until(lambda: len(world.rows("SELECT 1 FROM agent_runs")) > 1)
     assert world.rows(IGNORED) == [("pass", "the job is lost")]
