@@ -357,7 +357,7 @@ def _send_back(view: TaskView, reason: str) -> Decision:
         return Park(reason)
     limit = view.policy.limits.roll_backs_per_task
     if view.roll_backs >= limit:
-        return Park(f"{view.roll_backs} of {limit} roll backs are used up. Last: {reason}", _undo(view))
+        return Park(f"{view.roll_backs} of {limit} roll backs are used up. Last: {reason}", undo_of_failed_deploy(view))
     if view.stage in AFTER_MERGE:
         return _after_failed_deploy(view, edge, reason)
     if view.merged_sha is not None:
@@ -365,11 +365,11 @@ def _send_back(view: TaskView, reason: str) -> Decision:
             f"merged outside as {view.merged_sha[:12]}, so it cannot go back to development. {reason} "
             "Open a new work item for the mend, then stop this one."
         )
-    return RollBack(edge, reason, _undo(view))
+    return RollBack(edge, reason, undo_of_failed_deploy(view))
 
 
-def _undo(view: TaskView) -> tuple[EffectKind, ...]:
-    """A deploy of this visit's stage that failed is rolled back before the task goes or stands anywhere else."""
+def undo_of_failed_deploy(view: TaskView) -> tuple[EffectKind, ...]:
+    """A deploy of this visit's stage that failed is rolled back before the task goes, stands or is stopped anywhere."""
     environments = {Stage.DEPLOY: "production", Stage.DEPLOY_STAGING: "staging"}
     wanted = environments.get(view.stage)
     newest = [one for one in view.deployments if one.environment == wanted][-1:]
@@ -380,9 +380,10 @@ def _undo(view: TaskView) -> tuple[EffectKind, ...]:
 def _after_failed_deploy(view: TaskView, edge: Edge, reason: str) -> Decision:
     match view.policy.on_deploy_failure:
         case OnDeployFailure.PARK:
-            return Park(f"{reason} The previous version is put back; mend it in a new work item.", _undo(view))
+            why = f"{reason} The previous version is put back; mend it in a new work item."
+            return Park(why, undo_of_failed_deploy(view))
         case OnDeployFailure.FIX_FORWARD:
-            return RollBack(edge, reason, _undo(view), new_branch=True)
+            return RollBack(edge, reason, undo_of_failed_deploy(view), new_branch=True)
         case _:
             assert_never(view.policy.on_deploy_failure)
 

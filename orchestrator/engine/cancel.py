@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from orchestrator.domain.decide import undo_of_failed_deploy
 from orchestrator.domain.errors import LostRaceError
 from orchestrator.domain.ownership import LostRace
-from orchestrator.domain.stages import EffectKind, Stage, cancel_edge
-from orchestrator.domain.views import DeploymentStatus, JobStatus, TaskView
-from orchestrator.engine import effects, late_verdicts
+from orchestrator.domain.stages import AFTER_MERGE, EffectKind, Stage, cancel_edge
+from orchestrator.domain.views import DeploymentStatus, EffectStatus, JobStatus, TaskView
+from orchestrator.engine import effects, lane, late_verdicts
 from orchestrator.engine.advance import Step
 from orchestrator.engine.effects import EffectRefused, Scene
 from orchestrator.engine.region import Region
@@ -33,9 +34,10 @@ def cancel(region: Region, view: TaskView) -> Step:
     hit("stop.waited")
     base_sha, repository = region.base()
     scene = Scene(view=region.view(), repository=repository, base_sha=base_sha, occasion="stop", cleanup=True)
-    edge = cancel_edge(view.stage)
-    effects.withdraw_open_claims(region, scene, going_on=() if edge is None else edge.effects)
+    own_effects = (*_clean_ups(view), *undo_of_failed_deploy(view))
+    effects.withdraw_open_claims(region, scene, going_on=own_effects)
     _revoke_requested_deploys(region, scene)
+    _put_back(region, scene)
     _wait_for_roll_backs(region, view)
     hit("stop.revoked")
     view = region.view()
@@ -73,6 +75,20 @@ def _revoke_requested_deploys(region: Region, scene: Scene) -> None:
                 deployments.revoke(connection, one.id)
 
 
+def _put_back(region: Region, scene: Scene) -> None:
+    """A deploy that failed, and whose repair nobody had begun when the STOP came: a version that failed must not
+    stay, and what is merged now must not be deployed on top of it. A repair that was made is not made again, for a
+    person may have opened the lane since."""
+    view = region.view()
+    settled = {one.kind for one in view.effects_of_visit() if one.status is not EffectStatus.CLAIMED}
+    for kind in undo_of_failed_deploy(view):
+        if kind in settled:
+            continue
+        if view.stage in AFTER_MERGE:
+            lane.close_after(region, view, "its production deploy failed, and then it was stopped")
+        _best(region, replace(scene, view=view), kind)
+
+
 def _wait_for_roll_backs(region: Region, view: TaskView) -> None:
     """A roll back that was asked for goes on: a version that failed must not stay because its item was stopped. But
     people hear that the item is cancelled when nothing of it changes an environment any more."""
@@ -99,15 +115,24 @@ def _too_late(region: Region, view: TaskView, why: str) -> Step:
     return Step.AGAIN
 
 
-def _clean_up(region: Region, scene: Scene) -> None:
-    edge = cancel_edge(scene.view.stage)
+def _clean_ups(view: TaskView) -> tuple[EffectKind, ...]:
+    edge = cancel_edge(view.stage)
     assert edge is not None, "a terminal task does not come here"
-    for kind in edge.effects:
-        try:
-            effects.run(region, replace(scene, view=region.view(), edge=edge), kind)
-        except EffectRefused as refusal:
-            with region.engine.store.transaction(region.held.actor) as connection:
-                events.record(connection, scene.view.task_id, "stop.kept", {"kind": kind, "why": refusal.message})
+    return edge.effects
+
+
+def _clean_up(region: Region, scene: Scene) -> None:
+    for kind in _clean_ups(scene.view):
+        _best(region, replace(scene, view=region.view(), edge=cancel_edge(scene.view.stage)), kind)
+
+
+def _best(region: Region, scene: Scene, kind: EffectKind) -> None:
+    """What a target refuses does not keep a task from being cancelled: people read in its history what stays."""
+    try:
+        effects.run(region, scene, kind)
+    except EffectRefused as refusal:
+        with region.engine.store.transaction(region.held.actor) as connection:
+            events.record(connection, scene.view.task_id, "stop.kept", {"kind": kind, "why": refusal.message})
 
 
 def _commit(region: Region, view: TaskView) -> Step:

@@ -135,6 +135,52 @@ def test_the_way_back_of_an_owner_that_died_on_it_is_gone_on_with(
     assert world.rows("SELECT kind FROM effects WHERE task_id = %s AND status <> 'confirmed'", bad.task_id) == []
 
 
+@pytest.mark.parametrize("point", ["gate.check_deploy_observed.before", "effect.roll_back_deploy.claimed"])
+def test_a_stop_puts_the_version_before_back_when_the_deploy_had_failed(
+    tmp_path: Path, database_url: str, drives: Drives, point: str
+) -> None:
+    """Whether nobody had begun the repair, or its owner died on it: a version that failed stays for nobody's STOP."""
+    world = deploying_world(tmp_path, database_url, drives)
+    first = staged(world, tmp_path, Stage.DEPLOY_STAGING, key="DEMO-1")
+    world.run_until(lambda: world.stage(first.work_item) == "done", timeout_s=90)
+    good = world.git("rev-parse", "main")
+    bad = staged(world, tmp_path, Stage.DEPLOY_STAGING, key="DEMO-2", files={BAD: "it does not come up\n"})
+    until(lambda: _dies_after_its_deploy_failed(world, drives, bad, point), timeout_s=90)
+    operator.stop(world.engine, bad.work_item, "ann")
+    told = "SELECT 1 FROM tasks WHERE id = %s AND stop_acknowledged_at IS NOT NULL"
+    until(lambda: _repaired(world, bad) and world.rows(told, bad.task_id), timeout_s=90)
+    assert world.stage(bad.work_item) == "cancelled"
+    assert good in answers(world)
+    assert world.rows("SELECT status FROM deployments WHERE kind = 'roll_back'") == [("rolled_back",)]
+    [(scope, _)] = world.rows(CLOSED)
+    assert scope == "DEMO/main:DEMO-2", "what is merged now would be deployed on top of it"
+    assert world.rows("SELECT kind FROM effects WHERE task_id = %s AND status = 'claimed'", bad.task_id) == []
+
+
+def _dies_after_its_deploy_failed(world: World, drives: Drives, bad: Staged, point: str) -> bool:
+    """Drive the item once, in a process that dies at ``point``. Says whether a deploy of it has failed by then, and its
+    owner died in the stage of it."""
+    drives.start("drive", bad.task_id, "monitor", 1, failpoints=f"{point}=kill").communicate(timeout=90)
+    _looked_after(world)
+    failed = "SELECT 1 FROM deployments WHERE task_id = %s AND status = 'failed'"
+    owned = "SELECT 1 FROM transition_lease WHERE task_id = %s AND released_at IS NULL"
+    return bool(world.rows(failed, bad.task_id) and world.rows(owned, bad.task_id))
+
+
+@pytest.mark.parametrize("opened", [True, False])
+def test_a_stop_of_an_item_that_was_repaired_does_not_close_the_lane_again(
+    tmp_path: Path, database_url: str, drives: Drives, *, opened: bool
+) -> None:
+    world = with_policy(deploying_world(tmp_path, database_url, drives), tmp_path, PARK)
+    _, bad = failed(world, tmp_path)
+    if opened:
+        assert operator.resume_lane(world.engine, "DEMO", "ann")
+    operator.stop(world.engine, bad.work_item, "ann")
+    until(lambda: _repaired(world, bad) and world.stage(bad.work_item) == "cancelled", timeout_s=90)
+    assert bool(world.rows(CLOSED)) is not opened
+    assert world.rows("SELECT status FROM deployments WHERE kind = 'roll_back'") == [("rolled_back",)]
+
+
 def test_after_a_failed_deploy_that_parks_a_person_opens_the_lane(
     tmp_path: Path, database_url: str, drives: Drives
 ) -> None:

@@ -257,7 +257,7 @@ MUTANTS: Final = (
         (
             Edit(
                 _CANCEL,
-                "    effects.withdraw_open_claims(region, scene, going_on=() if edge is None else edge.effects)\n",
+                "    effects.withdraw_open_claims(region, scene, going_on=own_effects)\n",
                 "",
             ),
         ),
