@@ -161,7 +161,7 @@ def _stands_still(parked: Parked, held_up: Wait | Park | None) -> Wait:
 def _next(view: TaskView, now: datetime) -> Decision:
     if _point_of_no_return_passed(view):
         return Advance(_forward(view), judged=True)
-    if view.rejected is not None:
+    if view.rejected is not None and not _production_has_begun(view):
         return _send_back(view, view.rejected)
     if view.stage in AGENT_STAGES and view.stage not in view.policy.agent_stages:
         return Park(f"no agent is configured for {view.stage}: name one under agents in orchestrator.yml")
@@ -201,6 +201,14 @@ def _point_of_no_return_passed(view: TaskView) -> bool:
         return view.end_is_told
     merge = view.confirmed(EffectKind.MERGE_PR)
     return view.stage is Stage.DEPLOY_STAGING and merge is not None and merge.visit == view.visit
+
+
+def _production_has_begun(view: TaskView) -> bool:
+    """As for a STOP: what a deployer may be bringing up is not called off. Its outcome decides, and a person who
+    wants the version before asks for that by name."""
+    begun = (DeploymentStatus.REQUESTED, DeploymentStatus.RUNNING, DeploymentStatus.SUCCEEDED)
+    newest = [one for one in view.deployments if one.environment == "production"][-1:]
+    return view.stage in AFTER_MERGE and any(one.status in begun for one in newest)
 
 
 def _with_agent(view: TaskView, now: datetime) -> Decision:

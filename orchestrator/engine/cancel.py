@@ -37,13 +37,14 @@ def cancel(region: Region, view: TaskView) -> Step:
     own_effects = (*_clean_ups(view), *undo_of_failed_deploy(view))
     effects.withdraw_open_claims(region, scene, going_on=own_effects)
     _revoke_requested_deploys(region, scene)
-    _put_back(region, scene)
-    _wait_for_roll_backs(region, view)
     hit("stop.revoked")
+    # One look for both questions: between two of them a deploy that runs could fail, and be neither.
     view = region.view()
     late = _landed_deploy(view)
     if late is not None:
         return _too_late(region, view, late)
+    _put_back(region, replace(scene, view=view))
+    _wait_for_roll_backs(region, view)
     _clean_up(region, replace(scene, view=view))
     hit("stop.cleaned")
     return _commit(region, view)
@@ -79,14 +80,14 @@ def _put_back(region: Region, scene: Scene) -> None:
     """A deploy that failed, and whose repair nobody had begun when the STOP came: a version that failed must not
     stay, and what is merged now must not be deployed on top of it. A repair that was made is not made again, for a
     person may have opened the lane since."""
-    view = region.view()
+    view = scene.view
     settled = {one.kind for one in view.effects_of_visit() if one.status is not EffectStatus.CLAIMED}
     for kind in undo_of_failed_deploy(view):
         if kind in settled:
             continue
         if view.stage in AFTER_MERGE:
             lane.close_after(region, view, "its production deploy failed, and then it was stopped")
-        _best(region, replace(scene, view=view), kind)
+        _best(region, scene, kind)
 
 
 def _wait_for_roll_backs(region: Region, view: TaskView) -> None:

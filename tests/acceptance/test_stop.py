@@ -82,6 +82,23 @@ def test_a_stop_in_the_deploy_window_comes_too_late_and_the_task_is_finished_hon
     assert world.engine.project("DEMO").tracker.work_item(task.work_item).state is TrackerState.DONE
 
 
+def test_a_rejection_in_the_deploy_window_comes_too_late_and_says_so(
+    tmp_path: Path, database_url: str, drives: Drives
+) -> None:
+    world = deploying_world(tmp_path, database_url, drives)
+    (tmp_path / "state" / "hold").touch()
+    task = staged(world, tmp_path, Stage.DEPLOY_STAGING)
+    world.run_until(lambda: bool(world.rows("SELECT 1 FROM deployments WHERE status = 'running'")))
+    operator.reject(world.engine, task.work_item, "ann", "not on a Friday")
+    driven(world, task.task_id)
+    assert world.stage(task.work_item) == "deploy"
+    (tmp_path / "state" / "hold").unlink()
+    world.run_until(lambda: world.stage(task.work_item) == "done")
+    assert world.rows("SELECT status FROM deployments") == [("succeeded",)]
+    told = world.rows("SELECT request->>'text' FROM effects WHERE kind = 'notify' ORDER BY id DESC LIMIT 1")
+    assert "That was too late: rejected by ann: not on a Friday" in told[0][0]
+
+
 def test_a_stop_of_a_deploy_that_nobody_has_begun_is_in_time(tmp_path: Path, database_url: str, drives: Drives) -> None:
     world = deploying_world(tmp_path, database_url, drives)
     task = staged(world, tmp_path, Stage.DEPLOY_STAGING)

@@ -265,6 +265,13 @@ BREACHES: dict[str, tuple[str, str, str]] = {
         "is for review, visit 0 was analysis",
         "UPDATE jobs SET stage = 'review' WHERE task_id = 2 AND visit = 0",
     ),
+    "a version that failed and stayed in production": (
+        "I16",
+        "#7 left deploy for cancelled",
+        f"""UPDATE events SET detail = detail || '{{"to": "cancelled"}}' WHERE {step(7)};
+            UPDATE deployments SET status = 'failed', previous_sha = 'f00' WHERE task_id = 2
+            AND environment = 'production'""",
+    ),
     "a lease that is held at the end": ("I16", "it is done and its lease is held by 1 of here", HELD),
     "a work item that was started twice": (
         "I17",
@@ -300,6 +307,16 @@ def test_each_breach_is_named_with_its_evidence(histories: Engine, what: str) ->
     with changed(histories, statements) as connection:
         assert [one for one in found(connection) if (one.invariant, one.work_item) == (invariant, item)], "not seen"
         assert any(evidence in one.evidence for one in found(connection) if one.invariant == invariant)
+
+
+def test_a_version_that_failed_and_was_put_back_is_no_breach(histories: Engine) -> None:
+    what = "a version that failed and stayed in production"
+    put_back = f"""INSERT INTO effects (id, task_id, visit, kind, target, status, epoch, actor, request, result,
+          settled_at)
+        OVERRIDING SYSTEM VALUE SELECT 999, task_id, 6, 'roll_back_deploy', 'production', 'confirmed', epoch, actor,
+          request, '{{"skipped": "nothing before"}}', settled_at FROM effects WHERE {effect("notify", 6)}"""
+    with changed(histories, f"{BREACHES[what][2]}; {put_back}") as connection:
+        assert not [one for one in found(connection) if one.invariant == "I16" and "left deploy" in one.evidence]
 
 
 def test_every_check_finds_one_of_the_breaches(histories: Engine) -> None:

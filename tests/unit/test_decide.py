@@ -446,6 +446,23 @@ def test_a_failed_production_deploy_may_be_fixed_forward_on_a_new_branch() -> No
     assert isinstance(found, RollBack) and found.new_branch and found.before == (EffectKind.ROLL_BACK_DEPLOY,)
 
 
+@pytest.mark.parametrize("status", [DeploymentStatus.REQUESTED, DeploymentStatus.RUNNING, DeploymentStatus.SUCCEEDED])
+def test_a_rejection_after_the_production_deploy_has_begun_is_too_late(status: DeploymentStatus) -> None:
+    """Sent back, a deployer would bring up what was rejected, with nobody there to look at it."""
+    found = decided(stage=Stage.DEPLOY, job=None, rejected="by ann", deployments=(deployment(status),))
+    assert isinstance(found, Advance) and not found.judged, "its gate still looks at what answers"
+
+
+def test_a_rejection_does_not_save_a_deploy_that_failed_from_its_roll_back() -> None:
+    found = decided(stage=Stage.DEPLOY, job=None, rejected="by ann", deployments=(deployment(DeploymentStatus.FAILED),))
+    assert isinstance(found, Park) and found.before == (EffectKind.ROLL_BACK_DEPLOY,)
+
+
+def test_a_rejection_before_production_sends_back_whatever_an_earlier_deploy_came_to() -> None:
+    earlier = deployment(DeploymentStatus.SUCCEEDED)
+    assert isinstance(decided(stage=Stage.REVIEW, rejected="by ann", deployments=(earlier,)), RollBack)
+
+
 def test_a_deploy_that_was_rolled_back_already_is_not_rolled_back_again() -> None:
     found = decided(
         stage=Stage.DEPLOY,

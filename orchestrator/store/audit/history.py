@@ -76,6 +76,18 @@ DONE: Final = Check(
           AND e.kind = '{EffectKind.START_DEPLOY_PRODUCTION}' AND e.result ? 'skipped')""",
 )
 
+PUT_BACK: Final = Check(
+    "a version that failed in production is put back before its task leaves",
+    sql=f"""SELECT s.task_id, 'I16', format(
+        '#%s left deploy for %s at %s, and nobody had put back what deployment %s of %s had left in production',
+        s.seq, s.target, s.at, d.id, left(d.sha, 12))
+      FROM step s JOIN deployments d ON d.task_id = s.task_id AND d.visit = s.seq - 2 AND d.kind = 'deploy'
+        AND d.environment = 'production' AND d.status = 'failed' AND d.previous_sha IS NOT NULL
+      WHERE s.source = '{Stage.DEPLOY}' AND s.target <> '{Stage.DONE}'
+        AND NOT EXISTS (SELECT FROM effect e WHERE e.task_id = s.task_id AND e.visit = s.seq - 1
+          AND e.kind = '{EffectKind.ROLL_BACK_DEPLOY}' AND e.status IN ('confirmed', 'refused'))""",
+)
+
 STARTED_ONCE: Final = Check(
     "a deployment starts once, and one runs in an environment",
     sql="""SELECT e.task_id, 'I6', format('deployment %s (%s) was started %s times, at %s', e.detail->>'id',
@@ -88,4 +100,4 @@ STARTED_ONCE: Final = Check(
       FROM deployments d WHERE d.status = 'running' GROUP BY d.project, d.environment HAVING count(*) > 1""",
 )
 
-CHECKS: Final = (PATH, HERE, NO_WAY_BACK, AFTER_MERGE, DONE, STARTED_ONCE)
+CHECKS: Final = (PATH, HERE, NO_WAY_BACK, AFTER_MERGE, DONE, PUT_BACK, STARTED_ONCE)
