@@ -104,34 +104,37 @@ def _follow(engine: Engine, delivery: Delivery, looks: _Looks) -> _Found:
     hints: list[Hint] = []
     for project in engine.project_keys():
         ports = engine.project(project)
-        for adapter in _senders(ports, delivery.source):
+        for actor, adapter in _senders(ports, delivery.source):
             hint = adapter.hint(delivery.event, delivery.body) if isinstance(adapter, ReadsDeliveries) else _EVERYTHING
             if hint is not None:
                 hints.append(hint)
-                seen += _look(engine, ports, hint, delivery, looks)
+                seen += _look(engine, ports, hint, actor, delivery, looks)
     notes = dict.fromkeys(hint.note for hint in hints if hint.asks_for_nothing)
     return _Found(seen[0] if len(set(seen)) == 1 else None, "" if seen else ", ".join(filter(None, notes)))
 
 
-def _senders(ports: ProjectPorts, source: str) -> Iterator[Tracker | Forge]:
+def _senders(ports: ProjectPorts, source: str) -> Iterator[tuple[Actor, Tracker | Forge]]:
+    """Who reads it, and as which actor a task is entered for it: the tracker's webhook or the forge's."""
     if ports.config.tracker == source:
-        yield ports.tracker
+        yield Actor.PLANE, ports.tracker
     if ports.config.forge == source:
-        yield ports.forge
+        yield Actor.GITEA, ports.forge
 
 
-def _look(engine: Engine, ports: ProjectPorts, hint: Hint, delivery: Delivery, looks: _Looks) -> Sequence[str]:
+def _look(
+    engine: Engine, ports: ProjectPorts, hint: Hint, actor: Actor, delivery: Delivery, looks: _Looks
+) -> Sequence[str]:
     """Keys of the work items that the hint led to."""
     project = ports.config.key
     if hint.note:
         _log.info("delivery %s of %s: %s", delivery.id, delivery.source, hint.note)
     if hint.everything:
-        _once(looks, project, _EVERYTHING, lambda: _look_at_all(engine, ports, looks.since))
+        _once(looks, project, _EVERYTHING, lambda: _look_at_all(engine, ports, actor, looks.since))
     for key in hint.items:
         _once(looks, project, key, lambda key=key: intake.look_at_item(engine, project, key))  # type: ignore[misc]  # mypy cannot infer a lambda's default
     named = _tasks(engine, project, hint)
     for task in named:
-        _touch(engine, task, delivery)
+        _touch(engine, task, actor, delivery)
     return [*hint.items, *(task.work_item for task in named)]
 
 
@@ -145,7 +148,7 @@ def _once(looks: _Looks, project: str, what: Hint | str, look: Callable[[], obje
         raise
 
 
-def _look_at_all(engine: Engine, ports: ProjectPorts, since: datetime) -> None:
+def _look_at_all(engine: Engine, ports: ProjectPorts, actor: Actor, since: datetime) -> None:
     """Nobody can say what changed: all that the tracker saw change, and all live tasks."""
     project = ports.config.key
     for item in intake.changed_since(ports.tracker, since - _LOOK_BACK):
@@ -155,7 +158,7 @@ def _look_at_all(engine: Engine, ports: ProjectPorts, since: datetime) -> None:
     for task in live:
         with engine.store.transaction() as connection:
             tasks.touch_facts(connection, task.id)
-        engine.nudges.drive(task.id, task.work_item, Actor.MONITOR)
+        engine.nudges.drive(task.id, task.work_item, actor)
 
 
 def _tasks(engine: Engine, project: str, hint: Hint) -> Sequence[TaskRef]:
@@ -168,8 +171,8 @@ def _tasks(engine: Engine, project: str, hint: Hint) -> Sequence[TaskRef]:
         )
 
 
-def _touch(engine: Engine, task: TaskRef, delivery: Delivery) -> None:
+def _touch(engine: Engine, task: TaskRef, actor: Actor, delivery: Delivery) -> None:
     with engine.store.transaction() as connection:
         tasks.touch_facts(connection, task.id)
         events.record(connection, task.id, "delivery.seen", {"source": delivery.source})
-    engine.nudges.drive(task.id, task.work_item, Actor.MONITOR)
+    engine.nudges.drive(task.id, task.work_item, actor)

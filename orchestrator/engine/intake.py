@@ -112,7 +112,7 @@ def _follow(engine: Engine, live: TaskRef, item: WorkItem) -> bool:
     again = item.state is TrackerState.TO_ANALYSE and live.stage is Stage.ANALYSIS and _relaunch(engine, live)
     changed = _note_move(engine, live, item.state, relaunched=again) or again or changed
     if changed:
-        engine.nudges.drive(live.id, live.work_item, Actor.MONITOR)
+        engine.nudges.drive(live.id, live.work_item, Actor.PLANE)
     return changed
 
 
@@ -127,7 +127,7 @@ def _start(engine: Engine, project: str, item: WorkItem) -> bool:
     hit("inbox.committed")
     if isinstance(started, LostRace):
         return False
-    engine.nudges.drive(started.id, started.work_item, Actor.MONITOR)
+    engine.nudges.drive(started.id, started.work_item, Actor.PLANE)
     return True
 
 
@@ -149,7 +149,7 @@ def _stop(engine: Engine, task: TaskRef, why: str) -> bool:
     with engine.store.transaction(_TRACKER) as connection:
         done = isinstance(tasks.request_stop(connection, task.id, why), Committed)
     if done:
-        engine.nudges.drive(task.id, task.work_item, Actor.MONITOR)
+        engine.nudges.drive(task.id, task.work_item, Actor.PLANE)
     return done
 
 

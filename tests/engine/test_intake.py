@@ -141,7 +141,7 @@ def test_new_words_of_a_live_item_are_facts(world: World) -> None:
     assert [tuple(row) for row in world.rows("SELECT title, priority, blocked_by FROM tasks")] == [
         ("other", 9, ["DEMO-1"])
     ]
-    assert [name for name, _ in world.nudges.held] == ["drive"]
+    assert [(name, values[1]) for name, values in world.nudges.held] == [("drive", "plane")], "the tracker's webhook"
     assert not intake.look_at_item(engine, "DEMO", "DEMO-7")
 
 

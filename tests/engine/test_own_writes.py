@@ -47,4 +47,5 @@ def test_our_own_write_is_kept_as_done_and_nobody_is_nudged(
         world.nudges.held.clear()
         deliveries.process_delivery(engine, keep(engine, json.dumps(row).encode(), event=event, source="gitea"))
     assert world.rows("SELECT processed_at IS NOT NULL, note FROM inbox") == [(True, "own write" if ignored else "")]
-    assert [name for name, _ in world.nudges.held] == ([] if ignored else ["drive"])
+    nudges = [(name, values[1]) for name, values in world.nudges.held]
+    assert nudges == ([] if ignored else [("drive", "gitea")]), "who enters is the forge's webhook"
