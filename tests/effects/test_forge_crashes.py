@@ -295,6 +295,24 @@ def kill(place: Place, write: Write, scene: dict[str, Any], moment: str) -> None
     trap.release(forget=moment == "sent and not done")
 
 
+def on_its_way(place: Place, write: Write, scene: dict[str, Any]) -> Trap:
+    """A request whose sender is dead; it lands when the trap is released."""
+    trap = Trap(*write.path[place.name], Trouble.HOLD_BEFORE)
+    place.traps.set(trap)
+    caller = in_another_process(place, call_of(place, write, scene))
+    assert trap.caught.wait(60)
+    caller.kill()
+    caller.wait()
+    return trap
+
+
+def land(place: Place, trap: Trap) -> None:
+    """Let it land, and wait until the forge has answered it."""
+    answered = len(place.outside.double.server.exchanges)
+    trap.release()
+    until(lambda: len(place.outside.double.server.exchanges) > answered, timeout_s=30)
+
+
 def _is_done(place: Place, write: Write) -> bool:
     """What a look at the outside shows while the answer is held."""
     return write.once(place)
@@ -308,16 +326,9 @@ def test_a_write_of_a_killed_process_that_lands_late_changes_nothing_more(
     place = place_at(write.stage)
     scene = write.prepare(place)
     claimed(place, write, scene)
-    trap = Trap(*write.path[place.name], Trouble.HOLD_BEFORE)
-    place.traps.set(trap)
-    caller = in_another_process(place, call_of(place, write, scene))
-    assert trap.caught.wait(60)
-    caller.kill()
-    caller.wait()
+    trap = on_its_way(place, write, scene)
     go_on(place, write, scene)
-    answered = len(place.outside.double.server.exchanges)
-    trap.release()
-    until(lambda: len(place.outside.double.server.exchanges) > answered, timeout_s=30)
+    land(place, trap)
     assert_right(place, write)
 
 
@@ -328,12 +339,7 @@ def test_a_comment_of_a_killed_process_that_lands_late_is_taken_away_by_the_next
     write = WRITES["comment"]
     place = place_at(write.stage)
     scene = write.prepare(place)
-    trap = Trap(*write.path[place.name], Trouble.HOLD_BEFORE)
-    place.traps.set(trap)
-    caller = in_another_process(place, call_of(place, write, scene))
-    assert trap.caught.wait(60)
-    caller.kill()
-    caller.wait()
+    trap = on_its_way(place, write, scene)
     go_on(place, write, scene)
     first = place.outside.forge.find_comment(place.number(), MARKER)
     trap.release()
@@ -351,16 +357,9 @@ def test_a_merge_of_a_killed_process_that_lands_after_its_withdrawal_is_refused(
     scene = write.prepare(place)
     base = place.outside.git.tip("main")
     claimed(place, write, scene)
-    trap = Trap(*write.path[place.name], Trouble.HOLD_BEFORE)
-    place.traps.set(trap)
-    caller = in_another_process(place, call_of(place, write, scene))
-    assert trap.caught.wait(60)
-    caller.kill()
-    caller.wait()
+    trap = on_its_way(place, write, scene)
     assert place.task.withdraw() == {}
-    answered = len(place.outside.double.server.exchanges)
-    trap.release()
-    until(lambda: len(place.outside.double.server.exchanges) > answered, timeout_s=30)
+    land(place, trap)
     assert place.outside.git.tip("main") == base
     assert [row.status for row in place.task.ledger(EffectKind.MERGE_PR)] == [EffectStatus.REVOKED]
 
