@@ -18,7 +18,7 @@ NAP = "import time; time.sleep(300)"
 """A program that lives until somebody ends it."""
 
 
-def until(condition: Callable[[], T], timeout_s: float = 10.0) -> T:
+def until(condition: Callable[[], T], timeout_s: float = 60.0) -> T:
     """What ``condition`` gives, as soon as that is true."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):

@@ -88,7 +88,7 @@ class ShimRun:
     def identity(self) -> dict[str, Any]:
         return dict(self._json("shim.json"))
 
-    def exit(self, timeout_s: float = 15.0) -> dict[str, Any]:
+    def exit(self, timeout_s: float = 60.0) -> dict[str, Any]:
         until((self.dir / "exit.json").exists, timeout_s)
         return dict(self._json("exit.json"))
 

@@ -276,7 +276,7 @@ class TestStop:
         bench.runs.start(request)
         started = time.monotonic()
         bench.runs.stop(request.run_dir, 60)
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
 
     def test_stopping_twice_gives_the_same_proof(self, bench: Bench) -> None:
         request = bench.request()

@@ -171,7 +171,7 @@ def test_a_service_that_does_not_answer_in_time_may_have_sent_it(bot_api: BotApi
     began = time.monotonic()
     with pytest.raises(TransientError, match="did not answer") as caught:
         bot_api.notifier(0.2).send(Notification("t", "x"))
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert TOKEN not in repr(caught.value.__cause__) + str(caught.value)
 
 

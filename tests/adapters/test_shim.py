@@ -255,7 +255,7 @@ class TestStop:
         agent = run.identity()["agent_pgid"]
         until(lambda: is_running(agent))
         os.kill(run.identity()["pid"], signal.SIGKILL)
-        until(lambda: not is_running(agent), 3)
+        until(lambda: not is_running(agent))
 
 
 def _handles(pid: int) -> bool:
@@ -289,7 +289,7 @@ class TestStrays:
         started = time.monotonic()
         ended = run.run(f"import os\nif os.fork() == 0:\n    os.setsid()\n    {IGNORES_TERM}")
         assert ended["strays"] == 1
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 30
 
     def test_processes_that_fork_and_leave_all_the_time_are_ended(self, run: ShimRun) -> None:
         """A scan of /proc seldom sees one of them; the file that each writes does not lie."""

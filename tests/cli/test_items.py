@@ -73,7 +73,7 @@ def test_a_nudge_is_in_the_queue_when_the_broker_answers(
     assert orch("add", "DEMO", "Say hello").err == ""
     with Connection(broker_url) as connection:
         queue = connection.SimpleQueue("edges")
-        message = queue.get(timeout=5)
+        message = queue.get(timeout=60)
         assert message.headers["task"] == "orchestrator.drive"
         assert "DEMO-1" in message.headers["kwargsrepr"]
         message.ack()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import click
@@ -38,10 +37,8 @@ def every_command(command: click.Command, path: tuple[str, ...] = ()) -> list[tu
 
 
 def test_help_names_every_command_and_imports_none_of_them() -> None:
-    began = time.perf_counter()
     loaded = "import sys; from orchestrator.cli import run; run(['--help']); print('sqlalchemy' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
-    assert time.perf_counter() - began < 5.0
     assert all(f"  {name} " in done.stdout for name in commands._TABLE)
     assert done.stdout.rstrip().endswith("False")
 

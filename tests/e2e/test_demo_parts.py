@@ -200,7 +200,7 @@ def test_whatever_carries_the_mark_of_the_demo_is_found_and_ended(place):
         assert stubborn.stdout.readline()
         until(lambda: len(list(processes_of(place))) == 2)
         assert end_leftovers(place) == []
-        assert (marked.wait(5), stubborn.wait(5), foreign.poll()) == (-15, -9, None)
+        assert (marked.wait(60), stubborn.wait(60), foreign.poll()) == (-15, -9, None)
     finally:
         for one in (marked, stubborn, foreign):
             one.kill()

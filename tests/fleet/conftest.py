@@ -18,7 +18,7 @@ from orchestrator.fleet.record import Entry, read_record, record_path
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def wait_until(condition: Callable[[], bool], what: str, limit_s: float = 15.0) -> None:
+def wait_until(condition: Callable[[], bool], what: str, limit_s: float = 60.0) -> None:
     """Poll until ``condition`` holds; fail with ``what`` when it does not in time."""
     deadline = time.monotonic() + limit_s
     while not condition():

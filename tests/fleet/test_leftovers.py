@@ -40,7 +40,7 @@ def test_a_recorded_process_that_still_lives_is_ended(tmp_path: Path, process: s
     write_record(record_path(tmp_path), _record(process.pid, _ticks(process), machine()))
     lines: list[str] = []
     end_leftovers(record_path(tmp_path), lines.append)
-    assert process.wait(5) == -signal.SIGTERM
+    assert process.wait(60) == -signal.SIGTERM
     assert lines == [f"ended web (pid {process.pid}), left over from a supervisor that was killed"]
 
 
