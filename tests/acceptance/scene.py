@@ -15,6 +15,7 @@ from pathlib import Path
 
 from flask.testing import FlaskClient
 
+from orchestrator.adapters import procfs
 from orchestrator.bootstrap import build_engine
 from orchestrator.domain.stages import Actor
 from orchestrator.engine import deliveries
@@ -71,12 +72,16 @@ def _made(tmp_path: Path, database_url: str, drives: Drives, yml: str, settings:
 
 
 def end_services(tmp_path: Path) -> None:
-    """End what a deployer of this test left running: the service itself, by its pid and its command line."""
+    """End what a test left running: the service that a deployer brought up, by its pid and its command line, and a
+    deployer that would insist on telling a database that is gone."""
     for file in (tmp_path / "state").glob("*.pid"):
         with contextlib.suppress(OSError, ValueError):
             pid = int(file.read_text())
             if str(tmp_path).encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                 os.kill(pid, signal.SIGKILL)
+    marker = f"ORCH_DATA_DIR={tmp_path / 'data'}".encode()
+    ours = [one for one in procfs.processes() if procfs.carries(one.pid, marker)]
+    assert procfs.kill_and_wait(ours, timeout_s=30) == []
 
 
 def with_engine(world: World, **settings: str) -> World:
