@@ -23,6 +23,7 @@ AT_ONCE: Final = 6
 """So many items are on their way at once: two cores are busy, and each pool has something to do."""
 _LOOK_S: Final = 0.5
 _RETRY_S: Final = 10.0
+_TRIES: Final = 3
 _MANY: Final = 100_000
 OVER: Final = frozenset({ItemState.DONE, ItemState.CANCELLED})
 
@@ -37,6 +38,8 @@ class Added:
     stop_asked: bool = False
     tried_again_at: float = 0.0
     times_tried: int = 0
+    given_up: bool = False
+    lane_opened: bool = False
 
 
 class Load:
@@ -96,19 +99,33 @@ class Load:
         now, rows = time.monotonic(), {row.work_item: row for row in self.rows}
         for one in self.added:
             row = rows.get(one.key)
-            if row is None or row.state in OVER:
+            if row is None:
                 continue
-            if one.story.stop_after_s is not None and not one.stop_asked and now - one.at >= one.story.stop_after_s:
+            if row.state in OVER:
+                self._open_lane(one)
+            elif one.story.stop_after_s is not None and not one.stop_asked and now - one.at >= one.story.stop_after_s:
                 self._say(operator.stop(self._arena.engine, one.key, by=AUTHOR))
                 one.stop_asked = True
-            elif row.state is ItemState.PARKED and self._is_worth_a_try(one, now):
-                one.tried_again_at, one.times_tried = now, one.times_tried + 1
-                self._say(f"{one.key} is tried again by a person")
-                operator.retry(self._arena.engine, one.key, by=AUTHOR)
+            elif row.state is ItemState.PARKED and _is_of_a_fault(one) and now - one.tried_again_at > _RETRY_S:
+                self._try_again(one, now)
 
-    def _is_worth_a_try(self, one: Added, now: float) -> bool:
-        """What a fault has parked; a person gives up in the end."""
-        return one.story.plan != stories.BLOCKED and one.times_tried < 3 and now - one.tried_again_at > _RETRY_S
+    def _try_again(self, one: Added, now: float) -> None:
+        """A person gives up in the end, and what nobody will mend must not stand in the way of the others."""
+        if one.times_tried < _TRIES:
+            self._say(f"{one.key} is tried again by a person")
+            operator.retry(self._arena.engine, one.key, by=AUTHOR)
+            one.times_tried += 1
+        elif not one.stop_asked:
+            self._say(f"given up: {operator.stop(self._arena.engine, one.key, by=AUTHOR)}")
+            one.given_up = one.stop_asked = True
+        one.tried_again_at = now
+
+    def _open_lane(self, one: Added) -> None:
+        """Its deploy may have closed the lane, which only its mend or a person opens."""
+        if one.given_up and not one.lane_opened:
+            if operator.resume_lane(self._arena.engine, PROJECT, AUTHOR):
+                self._say(f"the lane is opened by a person: {one.key} is given up")
+            one.lane_opened = True
 
     # --- the end ---------------------------------------------------------------------------------------------
 
@@ -127,10 +144,11 @@ class Load:
         ended = {row.work_item for row in self.rows if row.state in OVER}
         for one in self.added:
             if one.key in ended:
-                continue
-            if one.story.stop_after_s is not None and not one.stop_asked:
-                return True
-            if one.key in parked and one.story.plan != stories.BLOCKED and one.times_tried < 3:
+                if one.given_up and not one.lane_opened:
+                    return True
+            elif (one.story.stop_after_s is not None and not one.stop_asked) or (
+                one.key in parked and _is_of_a_fault(one)
+            ):
                 return True
         return False
 
@@ -138,6 +156,11 @@ class Load:
         """Items that neither ended nor rest."""
         parked = {row.work_item for row in self.rows if row.state is ItemState.PARKED}
         return [row for row in self.rows if row.state not in OVER and not self._may_rest(row, parked)]
+
+
+def _is_of_a_fault(one: Added) -> bool:
+    """Whether it is a fault that parked it: one story ends with a question to a person, and rests there."""
+    return one.story.plan != stories.BLOCKED
 
 
 def _why(row: ItemRow) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -169,6 +171,25 @@ def test_a_deploy_replaces_the_version_before_and_logs_each_start_once(place, sh
     assert len([one for one, name in processes_of(place) if "service.py" in name]) == 1
     lines = [json.loads(line) for line in place.deploy_log.read_text().splitlines()]
     assert [line["deployment"] for line in lines] == [1, 2]
+
+
+def test_a_deploy_replaces_a_version_whose_own_deploy_was_killed_as_it_started_it(place, shop):
+    """Nobody but the kernel knows of that process: unseen, it would keep the port from every later version."""
+    port = place.deploy_command("staging")[3]
+    environment = {**BASIC, MARKER: str(place.world)}
+    unseen = subprocess.Popen(
+        [sys.executable, "-B", "service.py", "staging", port, "a" * 40], cwd=shop, env=environment
+    )
+    until(lambda: _answers(place) == (200, "a" * 40))
+    assert bring_up(place, shop, 2, "b" * 40) == 0
+    assert answer(place) == (200, "b" * 40)
+    assert unseen.wait(60) == -signal.SIGTERM
+
+
+def _answers(place: Place) -> tuple[int, str] | None:
+    with contextlib.suppress(OSError):
+        return answer(place)
+    return None
 
 
 def test_a_version_that_is_not_well_is_brought_up_and_says_so(place, shop):

@@ -21,7 +21,7 @@ from pathlib import Path
 PORT, FOLDER, LOG = int(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
 SHA, IMAGE = os.environ["ORCH_SHA"], os.environ["ORCH_IMAGE"]
 ENVIRONMENT, DEPLOYMENT = os.environ["ORCH_ENVIRONMENT"], os.environ["ORCH_DEPLOYMENT"]
-RUNNING = FOLDER / f"{ENVIRONMENT}.json"
+SERVICE = ["service.py", ENVIRONMENT, str(PORT)]
 SAFELY = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 # What is deployed stands on loopback, whatever proxy the environment names.
 LOOK = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -58,29 +58,37 @@ def unpack() -> Path:
     return release
 
 
+def services() -> dict[int, str]:
+    """Pid and start of each process that serves here. Asked of the kernel: a note of ours would miss the one whose
+    start was cut off before it was written, and nothing could take its port again."""
+    found = {}
+    for file in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if file.read_bytes().decode(errors="replace").split("\0")[-5:-2] == SERVICE:
+                found[int(file.parent.name)] = start_ticks(int(file.parent.name))
+    return {pid: ticks for pid, ticks in found.items() if ticks}
+
+
 def end_previous() -> None:
-    if not RUNNING.exists():
-        return
-    previous = json.loads(RUNNING.read_text())
     for number in (signal.SIGTERM, signal.SIGKILL):
         deadline = time.monotonic() + 3
-        while start_ticks(previous["pid"]) == previous["ticks"]:
-            if time.monotonic() > deadline:
-                break
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(previous["pid"], number)
+        while (previous := services()) and time.monotonic() < deadline:
+            for pid in previous:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
             time.sleep(0.02)
 
 
 def start(release: Path) -> None:
-    argv = [sys.executable, "-B", "service.py", ENVIRONMENT, str(PORT), SHA]
     output = (FOLDER / f"{ENVIRONMENT}.out").open("ab")
-    service = subprocess.Popen(
-        argv, cwd=release, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+    subprocess.Popen(
+        [sys.executable, "-B", *SERVICE, SHA],
+        cwd=release,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
     )
-    half = RUNNING.with_suffix(".half")
-    half.write_text(json.dumps({"pid": service.pid, "ticks": start_ticks(service.pid), "sha": SHA}))
-    half.rename(RUNNING)
 
 
 def answering() -> str:
