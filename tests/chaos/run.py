@@ -29,6 +29,7 @@ _STILL_S: Final = 4.0
 _DISK_BYTES: Final = 32 * 1024 * 1024
 _DISK_BYTES_A_MINUTE: Final = 3 * 1024 * 1024
 _LEAVE_S: Final = 20.0
+_RETURN_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class _Run:
     def whole(self) -> Report:
         self._disturb()
         rest_s = self._come_to_rest()
+        self._second_machine_returns()
         found = [*self._observer.problems, *judge.violations(self._arena, self._load)]
         found += self._adversary.webhooks.problems()
         items = Counter(str(row.state) for row in self._load.rows)
@@ -134,12 +136,25 @@ class _Run:
         self._observer.close()
         return time.monotonic() - began
 
+    def _second_machine_returns(self) -> None:
+        """Nobody can end what runs on a machine that is declared lost: when it comes back, it has to do so itself.
+        What it does not end is found as left over. A machine on which nothing runs may stay away."""
+        left = victims.leftovers(self._arena.second_place)
+        if not left:
+            return
+        self._say(f"the second fleet comes back, to end what it left: {'; '.join(left.values())}")
+        self._arena.start_second()
+        deadline = time.monotonic() + _RETURN_S
+        while left.keys() & victims.leftovers(self._arena.second_place).keys() and time.monotonic() < deadline:
+            self._tick()
+
     def _left_over(self) -> list[str]:
         """Processes that the fleet should have ended, or that should have ended by themselves."""
         deadline = time.monotonic() + _LEAVE_S
-        while (left := victims.leftovers(self._arena)) and time.monotonic() < deadline:
+        places = (self._arena.place, self._arena.second_place)
+        while (left := victims.leftovers(*places)) and time.monotonic() < deadline:
             time.sleep(0.2)
-        return [f"I16: left over: {one}" for one in left]
+        return [f"I16: left over: {one}" for one in left.values()]
 
     def _notes(self) -> list[str]:
         notes = [f"{count} x {what}" for what, count in judge.errors(self._options.data_dir).most_common(12)]

@@ -12,6 +12,7 @@ import psutil
 from sqlalchemy import text
 
 from orchestrator.demo.leftovers import processes_of
+from orchestrator.demo.place import Place
 from orchestrator.domain.ownership import Lease
 from orchestrator.embedded.places import places
 from orchestrator.fleet.identity import ProcessIdentity, identify
@@ -122,9 +123,11 @@ def _of_fleets(arena: Arena) -> Iterator[ProcessIdentity]:
     yield from (one for one in map(identify, pids) if one is not None)
 
 
-def leftovers(arena: Arena) -> list[str]:
-    """What runs although the fleets have stopped, stores and deployed services aside."""
-    found = []
-    for place in (arena.place, arena.second_place):
-        found += [(one, words) for one, words in processes_of(place) if "service.py" not in words]
-    return [f"{words} ({one.pid})" for one, words in dict(found).items() if psutil.pid_exists(one.pid)]
+def leftovers(*where: Place) -> dict[tuple[int, int], str]:
+    """What runs there although the fleets have stopped, deployed services aside: pid and start, and its words."""
+    found = {}
+    for place in where:
+        for one, words in processes_of(place):
+            if "service.py" not in words and psutil.pid_exists(one.pid):
+                found[one.pid, one.start_ticks] = f"{words} ({one.pid})"
+    return found
