@@ -11,7 +11,7 @@ from orchestrator.demo.outside import Outside
 from orchestrator.domain.stages import EffectKind
 from orchestrator.domain.views import DeploymentStatus, EffectStatus
 from orchestrator.ports import PullRequestState
-from orchestrator.store.read_models import EffectRow, ItemPage
+from orchestrator.store.read_models import DeploymentRow, EffectRow, ItemPage
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class Counted:
     """A claim of the ledger and its landings. ``landing`` names what it is about outside: claims of several visits may
     speak of one (a branch has one pull request). ``allowed``: more than one only for what may come again (an item is in
     progress after each roll back, the same words are told), and for what has no key, after a fault; ``needed``: none
-    for a deployment that ended as failed, since its deployer may have died before its command."""
+    for a deployment that failed or was revoked."""
 
     work_item: str
     kind: EffectKind
@@ -74,6 +74,7 @@ def _allowed(claim: Counted, found: Sequence[Counted]) -> int:
 def _counted(page: ItemPage, row: EffectRow, outside: Outside) -> Counted:
     kind = EffectKind(row.kind)
     keyless = kind is EffectKind.NOTIFY
+    needed, allowed = starts_of(page.deployments, row.result.get("deployment"))
     return Counted(
         work_item=page.row.work_item,
         kind=kind,
@@ -84,13 +85,20 @@ def _counted(page: ItemPage, row: EffectRow, outside: Outside) -> Counted:
         landing=_landing(row),
         landed=_landings(page, row, kind, outside),
         # Without a key nobody can tell whether the first one arrived: at most once more for each fault.
-        allowed=1 + row.adoptions if keyless else 1,
-        needed=0 if str(row.result.get("deployment")) in _failed_deployments(page) else 1,
+        allowed=1 + row.adoptions if keyless else allowed,
+        needed=needed,
     )
 
 
-def _failed_deployments(page: ItemPage) -> frozenset[str]:
-    return frozenset(str(one.id) for one in page.deployments if one.status == DeploymentStatus.FAILED)
+_STARTS: Final[Mapping[str, tuple[int, int]]] = {DeploymentStatus.FAILED: (0, 1), DeploymentStatus.REVOKED: (0, 0)}
+
+
+def starts_of(deployments: Sequence[DeploymentRow], named: object) -> tuple[int, int]:
+    """How often what a claim asked for has to land, and how often it may; ``named``: the deployment, if it was one.
+
+    One that failed may have died before its command began. One that a STOP took back in time must not begin at all."""
+    status = next((one.status for one in deployments if str(one.id) == str(named)), "")
+    return _STARTS.get(status, (1, 1))
 
 
 def _landings(page: ItemPage, row: EffectRow, kind: EffectKind, outside: Outside) -> int:  # noqa: C901, PLR0911  # one line a kind

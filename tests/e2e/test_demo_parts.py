@@ -12,7 +12,7 @@ import sys
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,7 +33,7 @@ from orchestrator.domain.views import EffectStatus
 from orchestrator.gates.coverage_report import line_rate
 from orchestrator.ports import Observation
 from orchestrator.project_config import parse_operator_config, parse_repository_config
-from orchestrator.store.read_models import ItemPage
+from orchestrator.store.read_models import DeploymentRow
 from tests.processes import until
 
 BASIC = {"PATH": os.defpath}
@@ -264,10 +264,17 @@ def test_a_deployment_that_failed_may_never_have_run_but_not_twice():
     assert claim(EffectStatus.CONFIRMED, 2, kind=EffectKind.START_DEPLOY_STAGING, needed=0) != ""
 
 
-def test_only_deployments_that_ended_as_failed_need_not_have_run():
+def test_a_deployment_that_was_revoked_must_not_have_run():
+    started = EffectKind.START_DEPLOY_PRODUCTION
+    assert claim(EffectStatus.CONFIRMED, 0, kind=started, needed=0, allowed=0) == ""
+    assert "landed 1 times" in claim(EffectStatus.CONFIRMED, 1, kind=started, needed=0, allowed=0)
+
+
+def test_how_often_a_deployment_runs_is_told_by_its_row():
     rows = [SimpleNamespace(id=1, status="failed"), SimpleNamespace(id=2, status="succeeded")]
-    page = cast("ItemPage", SimpleNamespace(deployments=rows))
-    assert counting._failed_deployments(page) == {"1"}
+    rows += [SimpleNamespace(id=3, status="revoked")]
+    deployments = cast("Sequence[DeploymentRow]", rows)
+    assert [counting.starts_of(deployments, one) for one in ("1", 2, "3", None)] == [(0, 1), (1, 1), (0, 0), (1, 1)]
 
 
 def test_two_claims_of_one_landing_are_one_in_the_table():
