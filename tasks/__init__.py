@@ -7,11 +7,14 @@ import warnings
 from celery import Celery
 from celery.platforms import SecurityWarning
 
+from tasks.children import LookForDeadChildren
+
 # Workers may run as root (containers do): the orchestrator accepts JSON of ids only, so this warning has no point.
 warnings.filterwarnings("ignore", category=SecurityWarning)
 
 app = Celery("orchestrator", task_cls="tasks.base:EngineTask")
 app.config_from_object("celeryconfig", force=True)
+app.steps["worker"].add(LookForDeadChildren)
 
 # The command line knows inspect and control commands only of what this module itself imports.
 from tasks import bodies, budgets, control, startup, watch  # noqa: E402  # they need ``app``
