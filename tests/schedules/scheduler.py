@@ -91,7 +91,8 @@ class Actor:
         except Killed:
             self.state = State.DEAD
         except BaseException as error:
-            self.error, self.state = error, State.DONE
+            # What is cut off at a commit comes out as whatever error its clean-up meets: it is dead all the same.
+            self.error, self.state = (None, State.DEAD) if self.doomed else (error, State.DONE)
         finally:
             _here.actor = None
             self.arrived.release()
