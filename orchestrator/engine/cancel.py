@@ -34,7 +34,7 @@ def cancel(region: Region, view: TaskView) -> Step:
     hit("stop.waited")
     base_sha, repository = region.base()
     scene = Scene(view=region.view(), repository=repository, base_sha=base_sha, occasion="stop", cleanup=True)
-    own_effects = (*_clean_ups(view), *undo_of_failed_deploy(view))
+    own_effects = (*_cleaning_effects(view), *undo_of_failed_deploy(view))
     effects.withdraw_open_claims(region, scene, going_on=own_effects)
     _revoke_requested_deploys(region, scene)
     hit("stop.revoked")
@@ -116,14 +116,14 @@ def _too_late(region: Region, view: TaskView, why: str) -> Step:
     return Step.AGAIN
 
 
-def _clean_ups(view: TaskView) -> tuple[EffectKind, ...]:
+def _cleaning_effects(view: TaskView) -> tuple[EffectKind, ...]:
     edge = cancel_edge(view.stage)
     assert edge is not None, "a terminal task does not come here"
     return edge.effects
 
 
 def _clean_up(region: Region, scene: Scene) -> None:
-    for kind in _clean_ups(scene.view):
+    for kind in _cleaning_effects(scene.view):
         _best(region, replace(scene, view=region.view(), edge=cancel_edge(scene.view.stage)), kind)
 
 

@@ -65,13 +65,19 @@ def test_a_stop_in_the_merge_window_is_deferred_says_so_and_then_says_what_lande
     assert world.rows("SELECT 1 FROM deployments") == []
 
 
-def test_a_stop_in_the_deploy_window_comes_too_late_and_the_task_is_finished_honestly(
-    tmp_path: Path, database_url: str, drives: Drives
-) -> None:
+def in_the_deploy_window(tmp_path: Path, database_url: str, drives: Drives) -> tuple[World, Staged]:
+    """An item whose production deploy runs until ``hold`` is taken away."""
     world = deploying_world(tmp_path, database_url, drives)
     (tmp_path / "state" / "hold").touch()
     task = staged(world, tmp_path, Stage.DEPLOY_STAGING)
     world.run_until(lambda: bool(world.rows("SELECT 1 FROM deployments WHERE status = 'running'")))
+    return world, task
+
+
+def test_a_stop_in_the_deploy_window_comes_too_late_and_the_task_is_finished_honestly(
+    tmp_path: Path, database_url: str, drives: Drives
+) -> None:
+    world, task = in_the_deploy_window(tmp_path, database_url, drives)
     assert operator.stop(world.engine, task.work_item, "ann") == "DEMO-1: STOP is requested"
     world.run_until(lambda: bool(world.rows("SELECT 1 FROM events WHERE kind = 'stop.too_late'")))
     assert world.rows(ACKNOWLEDGED) == []
@@ -85,10 +91,7 @@ def test_a_stop_in_the_deploy_window_comes_too_late_and_the_task_is_finished_hon
 def test_a_rejection_in_the_deploy_window_comes_too_late_and_says_so(
     tmp_path: Path, database_url: str, drives: Drives
 ) -> None:
-    world = deploying_world(tmp_path, database_url, drives)
-    (tmp_path / "state" / "hold").touch()
-    task = staged(world, tmp_path, Stage.DEPLOY_STAGING)
-    world.run_until(lambda: bool(world.rows("SELECT 1 FROM deployments WHERE status = 'running'")))
+    world, task = in_the_deploy_window(tmp_path, database_url, drives)
     operator.reject(world.engine, task.work_item, "ann", "not on a Friday")
     driven(world, task.task_id)
     assert world.stage(task.work_item) == "deploy"

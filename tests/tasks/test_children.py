@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from types import SimpleNamespace
 
+from celery.concurrency.asynpool import AsynPool
 from kombu.asynchronous import Hub
 
 from tasks import app
 from tasks.children import LOOK_S, LookForDeadChildren
+from tests.processes import until
 
 
 def test_the_main_process_of_every_worker_looks_for_dead_children() -> None:
@@ -16,16 +17,17 @@ def test_the_main_process_of_every_worker_looks_for_dead_children() -> None:
 
 
 def test_it_looks_again_and_again() -> None:
-    looks: list[float] = []
+    looks: list[int] = []
     hub = Hub()
     step = LookForDeadChildren(SimpleNamespace())
-    step.start(SimpleNamespace(hub=hub, pool=SimpleNamespace(maintain_pool=lambda: looks.append(time.monotonic()))))
-    for _ in range(3):
-        seen = len(looks)
-        while len(looks) == seen:
-            hub.fire_timers()
-            time.sleep(LOOK_S / 50)
+    step.start(SimpleNamespace(hub=hub, pool=SimpleNamespace(maintain_pool=lambda: looks.append(1))))
+    until(lambda: hub.fire_timers() is not None and len(looks) >= 3)
     hub.close()
+
+
+def test_it_looks_far_more_often_than_the_pool_itself() -> None:
+    [own_s] = AsynPool.timers.fget(SimpleNamespace(maintain_pool="look")).values()
+    assert own_s > LOOK_S * 5
 
 
 def test_a_worker_without_a_loop_is_left_alone() -> None:
