@@ -29,8 +29,11 @@ def spawn(
     death_signal: int = signal.SIGKILL,
     cwd: Path | None = None,
     run_as: RunAs | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.Popen[bytes]:
     """Start ``argv`` with exactly ``env``; stdout and stderr are appended to ``log`` (mode 0600).
+
+    ``stdin`` may be ``subprocess.PIPE``, for a child that is told something later.
 
     ``death_signal`` is sent by the kernel when the *thread* that called this ends: call it from a thread that
     lives as long as the child should (the main thread). Raises OSError when the program cannot be started.
@@ -41,7 +44,7 @@ def spawn(
             list(argv),
             env=dict(env),
             cwd=cwd,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=output,
             stderr=output,
             start_new_session=True,

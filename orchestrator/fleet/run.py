@@ -17,7 +17,8 @@ from orchestrator.fleet.needs import FleetSettings
 from orchestrator.fleet.probes import require_free_port
 from orchestrator.fleet.record import end_leftovers, record_path
 from orchestrator.fleet.replacing import lock_when_free
-from orchestrator.fleet.services import FLOWER_HOST, FLOWER_USER, build_services
+from orchestrator.fleet.services import FLOWER_HOST, FLOWER_USER, build_services, service_environment
+from orchestrator.fleet.spare import Spare
 from orchestrator.fleet.supervisor import Supervisor
 
 
@@ -51,7 +52,8 @@ def _run_locked(settings: FleetSettings, report: Callable[[str], None], stale_ti
     user = _prepare_stores(settings)
     password_file = settings.data_dir / "flower.password"
     services = build_services(settings, flower_password=flower_password(password_file), postgres_user=user)
-    supervisor = Supervisor(services, settings.data_dir, report, stale_ticks=stale_ticks)
+    spare = Spare(service_environment(settings), settings.data_dir)
+    supervisor = Supervisor(services, settings.data_dir, report, stale_ticks=stale_ticks, spare=spare)
     return supervisor.run(on_ready=lambda: _announce(settings, password_file, report))
 
 

@@ -17,6 +17,7 @@ from orchestrator.fleet.identity import ProcessIdentity, identify
 from orchestrator.fleet.log_files import telling_line
 from orchestrator.fleet.record import Entry
 from orchestrator.fleet.service import Service, State
+from orchestrator.fleet.spare import Spare
 
 FIRST_BACKOFF_S = 0.2
 LONGEST_BACKOFF_S = 30.0
@@ -31,11 +32,15 @@ def backoff_s(failures: int) -> float:
 class RunningService:
     """The process of one service and what is to happen with it next.
 
-    ``failures`` counts ends in a row, and is forgotten after STEADY_AFTER_S of running.
+    ``failures`` counts ends in a row, and is forgotten after STEADY_AFTER_S of running. ``spare``: becomes its next
+    process, where the service allows that and there is one.
     """
 
-    def __init__(self, service: Service, data_dir: Path, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, service: Service, data_dir: Path, report: Callable[[str], None], spare: Spare | None = None
+    ) -> None:
         self.service = service
+        self._spare = spare
         self.state = State.WAITING
         self.failures = 0
         self.starts = 0
@@ -109,6 +114,10 @@ class RunningService:
         return Entry(self.service.name, self.state, pid, ticks, self.starts, int(self.service.stop_signal))
 
     def _spawn(self) -> subprocess.Popen[bytes]:
+        if self._spare is not None and self.service.spare_words:
+            process = self._spare.take(self.service.spare_words, self.log)
+            if process is not None:
+                return process
         return spawn(
             self.service.argv,
             env=self.service.env,

@@ -42,6 +42,7 @@ class Service:
     ``grace_s``: seconds between ``stop_signal`` and the next step: ``hurry_signal`` with ``hurry_grace_s`` where
     there is one, then SIGKILL. A second request to stop skips to ``hurry_signal``.
     ``death_signal``: what the kernel sends when the supervisor dies.
+    ``spare_words``: what a spare is told to become this service; empty: none can (see ``spare``).
     ``restart``: False makes it a step that runs once; it is ready when it has ended with status 0.
     """
 
@@ -58,4 +59,5 @@ class Service:
     death_signal: signal.Signals = signal.SIGKILL
     user: RunAs | None = None
     restart: bool = True
+    spare_words: tuple[str, ...] = ()
     ready_limit_s: float = READY_LIMIT_S

@@ -30,6 +30,8 @@ RECOVERY_LIMIT_S = 300.0
 # Gates and effects are minutes of waiting for git and tests: two at once keep two cores busy.
 EDGES_PROCESSES = 2
 
+_TASKS = (sys.executable, "-m", "tasks")
+
 
 def build_services(
     settings: FleetSettings, *, flower_password: str, postgres_user: RunAs | None = None
@@ -123,10 +125,11 @@ def _worker(
     grace_s: float = WORKER_GRACE_S,
 ) -> Service:
     options = ("--without-gossip", "--without-mingle", "--loglevel=INFO", "-I", "orchestrator.fleet.worker_ready")
+    words = ("worker", "-n", f"{name}@{settings.node}", "-Q", queue, *pool, *options)
     mark = ready_mark(settings.data_dir, name)
     return Service(
         name=name,
-        argv=(*_celery("worker"), "-n", f"{name}@{settings.node}", "-Q", queue, *pool, *options),
+        argv=(*_TASKS, *words),
         env=env,
         rank=Rank.WORKERS,
         ready=mark.exists,
@@ -134,6 +137,7 @@ def _worker(
         grace_s=grace_s,
         hurry_signal=signal.SIGQUIT,
         hurry_grace_s=SOFT_SHUTDOWN_S + 10.0,
+        spare_words=words,
     )
 
 
@@ -144,13 +148,14 @@ def _entrances(settings: FleetSettings, env: Mapping[str, str], flower_password:
 def _beat(settings: FleetSettings, env: Mapping[str, str]) -> Service:
     # No pid file: a reused pid in it would keep beat from starting, and two beats are harmless.
     schedule = settings.data_dir / "beat" / "schedule"
-    argv = (*_celery("beat"), "--pidfile=", "-s", str(schedule), "--loglevel=INFO")
+    words = ("beat", "--pidfile=", "-s", str(schedule), "--loglevel=INFO")
     return Service(
         name="beat",
-        argv=argv,
+        argv=(*_TASKS, *words),
         env=env,
         rank=Rank.ENTRANCES,
         prepare=lambda: schedule.parent.mkdir(mode=0o700, exist_ok=True),
+        spare_words=words,
     )
 
 
@@ -172,16 +177,12 @@ def _flower(settings: FleetSettings, env: Mapping[str, str], password: str) -> S
     # The password goes by the environment: everybody on the machine can read a command line.
     return Service(
         name="flower",
-        argv=(*_celery("flower"), *options),
+        argv=(sys.executable, "-m", "celery", "-A", "tasks", "flower", *options),
         env={**env, "FLOWER_BASIC_AUTH": f"{FLOWER_USER}:{password}"},
         rank=Rank.ENTRANCES,
         ready=answers_http(FLOWER_HOST, settings.flower_port, "/healthcheck"),
         death_signal=signal.SIGTERM,
     )
-
-
-def _celery(command: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "celery", "-A", "tasks", command)
 
 
 def _forget(mark: Path) -> None:

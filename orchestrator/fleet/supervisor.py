@@ -19,6 +19,7 @@ from orchestrator.fleet.log_files import rotate
 from orchestrator.fleet.record import FleetRecord, record_path, write_record
 from orchestrator.fleet.running import RunningService
 from orchestrator.fleet.service import Rank, Service, State
+from orchestrator.fleet.spare import Spare
 from orchestrator.fleet.stopping import stop_together
 from orchestrator.fleet.wakeups import Wakeups
 
@@ -37,7 +38,7 @@ class Supervisor:
     ``report`` gets each line for the operator. ``stale_ticks`` tells whether the periodic work has stopped
     although its processes live (a ``ticks`` row older than three intervals); then the services named in
     ``tick_services`` are restarted. It is called every ``tick_check_s`` seconds in the main thread and must
-    return within seconds.
+    return within seconds. ``spare`` is kept from when all is ready, and ended with the fleet.
     """
 
     def __init__(
@@ -49,13 +50,15 @@ class Supervisor:
         stale_ticks: Callable[[], bool] | None = None,
         tick_services: Sequence[str] = ("beat", "sweeps"),
         tick_check_s: float = TICK_CHECK_S,
+        spare: Spare | None = None,
     ) -> None:
         self._data_dir = data_dir
         self._report = report
         self._stale_ticks = stale_ticks
         self._tick_services = tuple(tick_services)
+        self._spare = spare
         ordered = sorted(services, key=lambda service: service.rank)
-        self._running = [RunningService(service, data_dir, report) for service in ordered]
+        self._running = [RunningService(service, data_dir, report, spare) for service in ordered]
         self._record_path = record_path(data_dir)
         self._machine = machine()
         self._ready = False
@@ -110,6 +113,7 @@ class Supervisor:
             self._look_at_all(wakeups)
             self._rotate_logs()
             self._restart_stale()
+            self._keep_spare()
 
     def _look_at_all(self, wakeups: Wakeups) -> None:
         # Wait first: each caller has looked just now, and a request to stop must not be slept over.
@@ -138,8 +142,14 @@ class Supervisor:
                 self._report(f"the periodic work stands still; restarting {one.service.name}")
                 one.signal(signal.SIGKILL)  # it hangs: it would not hear anything milder
 
+    def _keep_spare(self) -> None:
+        if self._spare is not None and all(one.state in (State.READY, State.DONE) for one in self._running):
+            self._spare.keep()
+
     def _stop_all(self, wakeups: Wakeups) -> None:
         self._ready = False
+        if self._spare is not None:
+            self._spare.end()
         asked = wakeups.stop_requests
         if asked:
             self._report("stopping; agents go on (ask again to hurry)")

@@ -14,7 +14,7 @@ from typing import Final
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
 
-from orchestrator.domain.ownership import Lease
+from orchestrator.domain.ownership import Lease, Probe
 from orchestrator.fleet import FleetError
 from orchestrator.fleet.identity import children
 from orchestrator.store import leases, tasks, ticks
@@ -157,8 +157,8 @@ class Observer:
     def rebooted(self) -> Callable[[], None]:
         def after() -> None:
             self.forgive()
-            boot_id, ticked = self._arena.engine.host.boot_id, self._sweeps_ticked()
-            self._watch(Group.REBOOT, "reboot", lambda found: ticked(found) and _no_owner_of_before(found, boot_id))
+            host, ticked = self._arena.engine.host, self._sweeps_ticked()
+            self._watch(Group.REBOOT, "reboot", lambda found: ticked(found) and _no_owner_of_before(found, host))
 
         return after
 
@@ -258,8 +258,10 @@ def _moved(held: Sequence[Lease], since: datetime) -> Condition:
     return condition
 
 
-def _no_owner_of_before(connection: Connection, boot_id: str) -> bool:
-    return all(one.owner is None or one.owner.boot_id == boot_id for one in leases.held_leases(connection))
+def _no_owner_of_before(connection: Connection, host: Probe) -> bool:
+    """On the machine that is back. What a second one held that stays away is freed when it is declared lost."""
+    owners = [one.owner for one in leases.held_leases(connection) if one.owner is not None]
+    return all(one.boot_id == host.boot_id for one in owners if one.node == host.node)
 
 
 def _run_has_ended(run_id: str) -> Condition:

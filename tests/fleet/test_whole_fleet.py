@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from orchestrator.fleet import Fleet
@@ -103,6 +104,34 @@ def test_a_killed_service_is_ready_again(running: Fleet, environ: dict[str, str]
     assert _status(environ["ORCH_PORT"], "/livez") == 200
 
 
+def _spares(fleet: Fleet) -> list[int]:
+    """Pids of who waits to become a worker: started as one, and no service of the record."""
+    found = psutil.Process(fleet.pids()["supervisor"]).children()
+    return [
+        one.pid
+        for one in found
+        if "orchestrator.fleet.worker" in one.cmdline() and one.pid not in fleet.pids().values()
+    ]
+
+
+def _spare(fleet: Fleet) -> int:
+    wait_until(lambda: bool(_spares(fleet)), "no spare is kept", 60.0)
+    (pid,) = _spares(fleet)
+    return pid
+
+
+@pytest.mark.parametrize("name", ["edges", "intake", "sweeps", "agents", "beat"])
+def test_a_spare_takes_over_from_whoever_is_killed(running: Fleet, environ: dict[str, str], name: str) -> None:
+    spare, starts = _spare(running), running.starts(name)
+    log = Path(environ["ORCH_DATA_DIR"]) / "logs" / f"{name}.log"
+    said = log.stat().st_size
+    os.kill(running.pids()[name], signal.SIGKILL)
+    running.wait_restarted(name, starts)
+    assert running.pid(name) == spare
+    wait_until(lambda: log.stat().st_size > said, "its output is not in the log of the service")
+    assert _spare(running) != spare
+
+
 def test_a_service_is_restarted_on_request(running: Fleet) -> None:
     before = running.pids()["beat"]
     running.restart("beat")
@@ -110,7 +139,7 @@ def test_a_service_is_restarted_on_request(running: Fleet) -> None:
 
 
 def test_kill_nine_of_the_supervisor_leaves_nothing_and_a_new_one_starts(running: Fleet) -> None:
-    pids = running.pids().values()
+    pids = [*running.pids().values(), _spare(running)]
     running.kill()
     wait_until(lambda: all(map(gone, pids)), "a process outlived the supervisor")
     running.launch()
@@ -119,6 +148,6 @@ def test_kill_nine_of_the_supervisor_leaves_nothing_and_a_new_one_starts(running
 
 
 def test_an_orderly_stop_leaves_nothing(running: Fleet) -> None:
-    pids = running.pids().values()
+    pids = [*running.pids().values(), _spare(running)]
     assert running.stop(grace_s=20.0) == 0
     assert [pid for pid in pids if not gone(pid)] == []

@@ -1,0 +1,93 @@
+"""The supervisor's side of a spare: a process that has loaded what a worker needs, before one dies.
+
+There is one at most. It is started when the whole fleet stands, so that it never takes the processor from a start that
+somebody waits for; who dies while there is none is started from nothing, as ever.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from orchestrator.embedded.child import spawn
+
+AGAIN_S: Final = 30.0
+"""Seconds from one start to the next at least, for one that ends by itself: it would end again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to become: the words after ``python -m tasks``, and the log that takes the output (a path)."""
+
+    words: tuple[str, ...]
+    log: str
+
+    def line(self) -> bytes:
+        """As it is sent."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+
+class Spare:
+    """At most one process that waits to become a worker or beat. Only for the main thread (see ``spawn``).
+
+    ``env``: the environment of the services that it may become.
+    """
+
+    def __init__(self, env: Mapping[str, str], data_dir: Path) -> None:
+        self._env = dict(env)
+        self._data_dir = data_dir
+        self._process: subprocess.Popen[bytes] | None = None
+        self._next_start = 0.0
+
+    def keep(self) -> None:
+        """Have one, unless one was started a moment ago and has ended by itself."""
+        if self._process is not None and self._process.poll() is not None:
+            self._forget()
+        if self._process is None and time.monotonic() >= self._next_start:
+            self._start()
+
+    def take(self, words: tuple[str, ...], log: Path) -> subprocess.Popen[bytes] | None:
+        """Make it the service that ``python -m tasks`` with these words is. None when there is no spare."""
+        process = self._process
+        if process is None or process.stdin is None or process.poll() is not None:
+            return None
+        try:
+            process.stdin.write(Order(words, str(log)).line())
+            process.stdin.close()
+        except BrokenPipeError:  # it ends just now
+            return None
+        self._process, self._next_start = None, 0.0
+        return process
+
+    def end(self) -> None:
+        """It holds nothing that it would have to put in order."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._forget()
+
+    def _start(self) -> None:
+        log = self._data_dir / "logs" / "spare.log"
+        log.unlink(missing_ok=True)  # what the one before it said
+        self._next_start = time.monotonic() + AGAIN_S
+        try:
+            self._process = spawn(
+                (sys.executable, "-m", "orchestrator.fleet.worker"),
+                env=self._env,
+                log=log,
+                cwd=self._data_dir,
+                stdin=subprocess.PIPE,
+            )
+        except OSError:  # no process or no memory is left: the fleet goes on without one
+            self._process = None
+
+    def _forget(self) -> None:
+        if self._process is not None and self._process.stdin is not None:
+            self._process.stdin.close()
+        self._process = None

@@ -1,0 +1,99 @@
+"""What a spare has loaded when it waits. That it takes over is shown on the whole fleet."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.fleet.running import RunningService
+from orchestrator.fleet.service import Rank, Service
+from orchestrator.fleet.services import build_services
+from orchestrator.fleet.spare import Spare
+from orchestrator.settings import load_settings
+from tests.fleet.conftest import gone, wait_until
+
+_MODULES = """
+import importlib, json, sys
+from orchestrator.fleet.worker import LOADED
+for name in LOADED:
+    importlib.import_module(name)
+before = set(sys.modules)
+import tasks.__main__
+print(json.dumps([sorted(before), sorted(set(sys.modules) - before)]))
+"""
+_READ_WHEN_TOLD = {"tasks", "celeryconfig", "beat_schedule"}
+
+
+def _modules(tmp_path: Path) -> tuple[list[str], list[str]]:
+    done = subprocess.run(
+        [sys.executable, "-c", _MODULES],
+        env={"ORCH_DATA_DIR": str(tmp_path), "HOME": str(tmp_path), "PATH": "/usr/bin"},
+        capture_output=True,
+        check=True,
+    )
+    before, after = json.loads(done.stdout)
+    return before, after
+
+
+def test_it_has_loaded_all_but_what_the_operator_can_change(tmp_path: Path) -> None:
+    before, after = _modules(tmp_path)
+    assert {name.partition(".")[0] for name in after} == _READ_WHEN_TOLD
+    assert not _READ_WHEN_TOLD & set(before)
+
+
+def test_workers_and_beat_can_be_taken_over_by_their_own_words(tmp_path: Path) -> None:
+    settings = load_settings({"ORCH_DATA_DIR": str(tmp_path), "HOME": str(tmp_path), "PATH": "/usr/bin"})
+    services = build_services(settings, flower_password="a-password-of-flower")
+    takers = {one.name: one for one in services if one.spare_words}
+    assert set(takers) == {"edges", "intake", "sweeps", "agents", "beat"}
+    assert all(one.argv == (sys.executable, "-m", "tasks", *one.spare_words) for one in takers.values())
+    assert len({tuple(sorted(one.env.items())) for one in takers.values()}) == 1  # a spare has one environment
+
+
+@pytest.fixture
+def spare(tmp_path: Path) -> Spare:
+    (tmp_path / "logs").mkdir()
+    return Spare({"PATH": "/usr/bin"}, tmp_path)
+
+
+def test_there_is_one_at_most_and_it_ends_with_the_fleet(spare: Spare, tmp_path: Path) -> None:
+    spare.keep()
+    spare.keep()
+    first = spare.take(("worker", "--help"), tmp_path / "logs" / "edges.log")
+    assert first is not None
+    assert spare.take(("worker", "--help"), tmp_path / "logs" / "edges.log") is None
+    assert first.wait(60.0) == 0
+    assert "Usage: python -m tasks worker" in (tmp_path / "logs" / "edges.log").read_text()
+
+
+def test_one_that_ended_by_itself_is_not_given_and_not_started_again_at_once(spare: Spare, tmp_path: Path) -> None:
+    spare.keep()
+    process = spare._process
+    assert process is not None
+    process.kill()
+    process.wait()
+    assert spare.take(("worker",), tmp_path / "logs" / "edges.log") is None
+    spare.keep()
+    spare.keep()
+    assert spare._process is None
+
+
+def test_without_a_spare_a_service_is_started_from_nothing(spare: Spare, tmp_path: Path) -> None:
+    argv = (sys.executable, "-c", "print('from nothing')")
+    service = Service(name="edges", argv=argv, env={}, rank=Rank.WORKERS, spare_words=("worker", "--help"))
+    running = RunningService(service, tmp_path, lambda _: None, spare)
+    running.start()
+    wait_until(running.is_gone, "it did not end")
+    assert running.last_words == "from nothing"
+
+
+def test_ending_it_leaves_nobody(spare: Spare) -> None:
+    spare.keep()
+    process = spare._process
+    assert process is not None
+    spare.end()
+    assert gone(process.pid)
