@@ -17,7 +17,7 @@ from orchestrator.fleet.identity import ProcessIdentity, identify
 from orchestrator.fleet.log_files import telling_line
 from orchestrator.fleet.record import Entry
 from orchestrator.fleet.service import Service, State
-from orchestrator.fleet.spare import Spare
+from orchestrator.fleet.spare import Order, Spare
 
 FIRST_BACKOFF_S = 0.2
 LONGEST_BACKOFF_S = 30.0
@@ -115,7 +115,7 @@ class RunningService:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         if self._spare is not None and self.service.spare_words:
-            process = self._spare.take(self.service.spare_words, self.log)
+            process = self._spare.take(Order(self.service.name, self.service.spare_words, str(self.log)))
             if process is not None:
                 return process
         return spawn(

@@ -23,8 +23,9 @@ AGAIN_S: Final = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What to become: the words after ``python -m tasks``, and the log that takes the output (a path)."""
+    """What to become: the name of the service, the words after ``python -m tasks``, and the log (a path)."""
 
+    name: str
     words: tuple[str, ...]
     log: str
 
@@ -52,13 +53,13 @@ class Spare:
         if self._process is None and time.monotonic() >= self._next_start:
             self._start()
 
-    def take(self, words: tuple[str, ...], log: Path) -> subprocess.Popen[bytes] | None:
-        """Make it the service that ``python -m tasks`` with these words is. None when there is no spare."""
+    def take(self, order: Order) -> subprocess.Popen[bytes] | None:
+        """Make it that service. None when there is no spare."""
         process = self._process
         if process is None or process.stdin is None or process.poll() is not None:
             return None
         try:
-            process.stdin.write(Order(words, str(log)).line())
+            process.stdin.write(order.line())
             process.stdin.close()
         except BrokenPipeError:  # it ends just now
             return None

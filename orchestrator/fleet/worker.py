@@ -7,11 +7,13 @@ start. No connection is opened before.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import runpy
 import sys
+from pathlib import Path
 from typing import Final
 
 from orchestrator import bootstrap
@@ -63,6 +65,8 @@ def main() -> None:
 def become(order: Order) -> None:
     """From here on this process is that service, as if it had been started so."""
     _redirect(order.log)
+    with contextlib.suppress(OSError):  # for lists of processes; other systems have none
+        Path("/proc/self/comm").write_text(order.name)
     sys.argv = ["tasks", *order.words]
     runpy.run_module("tasks", run_name="__main__", alter_sys=True)
 

@@ -12,7 +12,7 @@ import pytest
 from orchestrator.fleet.running import RunningService
 from orchestrator.fleet.service import Rank, Service
 from orchestrator.fleet.services import build_services
-from orchestrator.fleet.spare import Spare
+from orchestrator.fleet.spare import Order, Spare
 from orchestrator.settings import load_settings
 from tests.fleet.conftest import gone, wait_until
 
@@ -54,6 +54,10 @@ def test_workers_and_beat_can_be_taken_over_by_their_own_words(tmp_path: Path) -
     assert len({tuple(sorted(one.env.items())) for one in takers.values()}) == 1  # a spare has one environment
 
 
+def _order(data_dir: Path) -> Order:
+    return Order("edges", ("worker", "--help"), str(data_dir / "logs" / "edges.log"))
+
+
 @pytest.fixture
 def spare(tmp_path: Path) -> Spare:
     (tmp_path / "logs").mkdir()
@@ -63,9 +67,9 @@ def spare(tmp_path: Path) -> Spare:
 def test_there_is_one_at_most_and_it_ends_with_the_fleet(spare: Spare, tmp_path: Path) -> None:
     spare.keep()
     spare.keep()
-    first = spare.take(("worker", "--help"), tmp_path / "logs" / "edges.log")
+    first = spare.take(_order(tmp_path))
     assert first is not None
-    assert spare.take(("worker", "--help"), tmp_path / "logs" / "edges.log") is None
+    assert spare.take(_order(tmp_path)) is None
     assert first.wait(60.0) == 0
     assert "Usage: python -m tasks worker" in (tmp_path / "logs" / "edges.log").read_text()
 
@@ -76,7 +80,7 @@ def test_one_that_ended_by_itself_is_not_given_and_not_started_again_at_once(spa
     assert process is not None
     process.kill()
     process.wait()
-    assert spare.take(("worker",), tmp_path / "logs" / "edges.log") is None
+    assert spare.take(_order(tmp_path)) is None
     spare.keep()
     spare.keep()
     assert spare._process is None

@@ -128,6 +128,7 @@ def test_a_spare_takes_over_from_whoever_is_killed(running: Fleet, environ: dict
     os.kill(running.pids()[name], signal.SIGKILL)
     running.wait_restarted(name, starts)
     assert running.pid(name) == spare
+    wait_until(lambda: psutil.Process(spare).name() == name, "a list of processes does not name it")
     wait_until(lambda: log.stat().st_size > said, "its output is not in the log of the service")
     assert _spare(running) != spare
 
