@@ -13,12 +13,15 @@ import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 from orchestrator.embedded.child import spawn
 
 AGAIN_S: Final = 30.0
 """Seconds from one start to the next at least, for one that ends by itself: it would end again."""
+
+_Code: TypeAlias = frozenset[tuple[str, int, int]]
+_HERE: Final = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +40,14 @@ class Order:
 class Spare:
     """At most one process that waits to become a worker or beat. Only for the main thread (see ``spawn``).
 
-    ``env``: the environment of the services that it may become.
+    ``env``: the environment of the services that it may become. ``code``: where the program lies.
     """
 
-    def __init__(self, env: Mapping[str, str], data_dir: Path) -> None:
+    def __init__(self, env: Mapping[str, str], data_dir: Path, code: Path = _HERE) -> None:
         self._env = dict(env)
         self._data_dir = data_dir
+        self._code = code
+        self._loaded: _Code = frozenset()
         self._process: subprocess.Popen[bytes] | None = None
         self._next_start = 0.0
 
@@ -54,9 +59,13 @@ class Spare:
             self._start()
 
     def take(self, order: Order) -> subprocess.Popen[bytes] | None:
-        """Make it that service. None when there is no spare."""
+        """Make it that service. None when there is no spare, or the program has changed since it was loaded: half of
+        an old version and half of a new one would be neither."""
         process = self._process
         if process is None or process.stdin is None or process.poll() is not None:
+            return None
+        if _code(self._code) != self._loaded:
+            self.end()
             return None
         try:
             process.stdin.write(order.line())
@@ -72,11 +81,13 @@ class Spare:
             self._process.kill()
             self._process.wait()
             self._forget()
+            self._next_start = 0.0
 
     def _start(self) -> None:
         log = self._data_dir / "logs" / "spare.log"
         log.unlink(missing_ok=True)  # what the one before it said
         self._next_start = time.monotonic() + AGAIN_S
+        self._loaded = _code(self._code)
         try:
             self._process = spawn(
                 (sys.executable, "-m", "orchestrator.fleet.worker"),
@@ -92,3 +103,17 @@ class Spare:
         if self._process is not None and self._process.stdin is not None:
             self._process.stdin.close()
         self._process = None
+
+
+def _code(root: Path) -> _Code:
+    """Every module of ours, with its time and size."""
+    found = (*root.glob("*.py"), *root.glob("orchestrator/**/*.py"), *root.glob("tasks/**/*.py"))
+    return frozenset(stamp for one in found if (stamp := _stamp(one)) is not None)
+
+
+def _stamp(file: Path) -> tuple[str, int, int] | None:
+    try:
+        status = file.stat()
+    except FileNotFoundError:  # a new version comes just now
+        return None
+    return str(file), status.st_mtime_ns, status.st_size

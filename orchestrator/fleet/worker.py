@@ -65,8 +65,9 @@ def main() -> None:
 def become(order: Order) -> None:
     """From here on this process is that service, as if it had been started so."""
     _redirect(order.log)
-    with contextlib.suppress(OSError):  # for lists of processes; other systems have none
-        Path("/proc/self/comm").write_text(order.name)
+    # For lists of processes. By way of the thread: the process itself is hidden from its own user.
+    with contextlib.suppress(OSError):
+        Path("/proc/thread-self/comm").write_text(order.name)
     sys.argv = ["tasks", *order.words]
     runpy.run_module("tasks", run_name="__main__", alter_sys=True)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from orchestrator.fleet.running import RunningService
 from orchestrator.fleet.service import Rank, Service
 from orchestrator.fleet.services import build_services
 from orchestrator.fleet.spare import Order, Spare
+from orchestrator.fleet.supervisor import Supervisor
 from orchestrator.settings import load_settings
 from tests.fleet.conftest import gone, wait_until
 
@@ -59,9 +62,20 @@ def _order(data_dir: Path) -> Order:
 
 
 @pytest.fixture
-def spare(tmp_path: Path) -> Spare:
+def code(tmp_path: Path) -> Path:
+    """Where the program lies: a module each of what counts."""
+    for name in ("celeryconfig.py", "orchestrator/fleet/spare.py", "tasks/base.py"):
+        (tmp_path / "code" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "code" / name).write_text("the version that was loaded")
+    return tmp_path / "code"
+
+
+@pytest.fixture
+def spare(tmp_path: Path, code: Path) -> Iterator[Spare]:
     (tmp_path / "logs").mkdir()
-    return Spare({"PATH": "/usr/bin"}, tmp_path)
+    spare = Spare({"PATH": "/usr/bin"}, tmp_path, code)
+    yield spare
+    spare.end()
 
 
 def test_there_is_one_at_most_and_it_ends_with_the_fleet(spare: Spare, tmp_path: Path) -> None:
@@ -84,6 +98,37 @@ def test_one_that_ended_by_itself_is_not_given_and_not_started_again_at_once(spa
     spare.keep()
     spare.keep()
     assert spare._process is None
+
+
+@pytest.mark.parametrize("name", ["celeryconfig.py", "orchestrator/fleet/spare.py", "tasks/base.py"])
+def test_one_of_an_older_version_of_the_program_is_not_given_but_followed_by_a_new_one(
+    spare: Spare, tmp_path: Path, code: Path, name: str
+) -> None:
+    spare.keep()
+    old = spare._process
+    assert old is not None
+    (code / name).write_text("the next one")
+    assert spare.take(_order(tmp_path)) is None
+    assert gone(old.pid)
+    spare.keep()
+    new = spare.take(_order(tmp_path))
+    assert new is not None
+    assert new.wait(60.0) == 0
+
+
+def test_none_is_started_beside_a_service_that_is_not_ready(spare: Spare, tmp_path: Path) -> None:
+    ready = tmp_path / "ready"
+    service = Service(name="edges", argv=("sleep", "60"), env={}, rank=Rank.WORKERS, ready=ready.exists)
+    supervisor = Supervisor([service], tmp_path, lambda _: None, spare=spare)
+    (running,) = supervisor._running
+    running.start()
+    for there in (False, True):
+        running.watch()
+        supervisor._keep_spare()
+        assert (spare._process is not None) is there
+        ready.touch()
+    running.signal(signal.SIGKILL)
+    wait_until(running.is_gone, "it did not end")
 
 
 def test_without_a_spare_a_service_is_started_from_nothing(spare: Spare, tmp_path: Path) -> None:
