@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import audit, start_up
+from benchmarks import audit, start_up, takeover
 
 
 def main() -> int:
     measured = []
-    for source in (start_up, audit):
+    for source in (start_up, takeover, audit):
         for figure in source.figures():
             print(figure, flush=True)
             measured.append(figure)

@@ -161,8 +161,10 @@ class Adversary:
         if not _send(victim.processes, signal.SIGSTOP):
             return ""
         _continue_after(victim, fault.lasts_s)
+        self._observer.stopped(victim)
 
         def go_on() -> None:
+            self._observer.stands_no_more(victim)
             if _send(victim.processes, signal.SIGCONT):
                 self._observer.continued(victim)
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError
 
 from orchestrator.domain.ownership import Lease, Probe
 from orchestrator.fleet import FleetError
-from orchestrator.fleet.identity import children
+from orchestrator.fleet.identity import ProcessIdentity, children
 from orchestrator.store import leases, tasks, ticks
 from tests.chaos.arena import Arena
 from tests.chaos.victims import Victim
@@ -78,7 +78,8 @@ Condition = Callable[[Connection], bool]
 
 @dataclass(slots=True)
 class Watch:
-    """One takeover that is waited for. ``alone``: no other was open meanwhile, so its time is that of this fault."""
+    """One takeover that is waited for. ``alone``: no other was open meanwhile, and nobody stood stopped who might have
+    had to do it, so its time is that of this fault."""
 
     group: Group
     what: str
@@ -104,6 +105,7 @@ class Observer:
     def __init__(self, arena: Arena) -> None:
         self._arena = arena
         self._open: list[Watch] = []
+        self._standing: set[tuple[ProcessIdentity, ...]] = set()
         self.takeovers: list[Takeover] = []
         self.problems: list[str] = []
 
@@ -165,6 +167,16 @@ class Observer:
     def lost_lease(self, lease: Lease) -> Callable[[], None]:
         return lambda: self._watch(Group.LEASE_TAKEN, f"taking {lease.edge}", _moved([lease], _now()))
 
+    def stopped(self, victim: Victim) -> None:
+        """What is stopped takes nothing over from others."""
+        self._standing.add(victim.processes)
+        for one in self._open:
+            one.alone = False
+
+    def stands_no_more(self, victim: Victim) -> None:
+        """It goes on, or has been killed meanwhile."""
+        self._standing.discard(victim.processes)
+
     def continued(self, victim: Victim) -> None:
         """A stopped process goes on."""
         self._watch(Group.GOES_ON, f"stop {victim.name}", self._goes_on(victim, _GROUPS[victim.name], lambda _: True))
@@ -172,7 +184,7 @@ class Observer:
     # --- conditions ------------------------------------------------------------------------------------------
 
     def _watch(self, group: Group, what: str, condition: Condition) -> None:
-        alone = not self._open
+        alone = not self._open and not self._standing
         for one in self._open:
             one.alone = False
         self._open.append(Watch(group, what, time.monotonic(), _now(), condition, alone))

@@ -37,6 +37,7 @@ class Figures:
     median: float
     p99: float
     longest: float
+    disturbed: bool = False
 
 
 def figures(takeovers: Sequence[Takeover]) -> dict[Group, Figures]:
@@ -44,9 +45,11 @@ def figures(takeovers: Sequence[Takeover]) -> dict[Group, Figures]:
     found = {}
     for group in Group:
         mine = [one for one in takeovers if one.group is group]
-        times = sorted(one.seconds for one in mine if one.alone) or sorted(one.seconds for one in mine)
+        alone = sorted(one.seconds for one in mine if one.alone)
+        times = alone or sorted(one.seconds for one in mine)
         if times:
-            found[group] = Figures(len(times), percentile(times, 50), percentile(times, 99), times[-1])
+            middle, p99 = percentile(times, 50), percentile(times, 99)
+            found[group] = Figures(len(times), middle, p99, times[-1], disturbed=not alone)
     return found
 
 
@@ -65,7 +68,8 @@ def lines(report: Report) -> Iterator[str]:
     yield f"takeover in seconds (load {report.load:.1f} a core): n, p50, p99, max, wanted p99"
     for group, one in figures(report.takeovers).items():
         wanted = f"{WANTED_S[group]:g}" if group in WANTED_S else "-"
-        yield f"  {group:18} {one.count:4} {one.median:7.2f} {one.p99:7.2f} {one.longest:7.2f} {wanted:>5}"
+        beside = "  each beside another fault" if one.disturbed else ""
+        yield f"  {group:18} {one.count:4} {one.median:7.2f} {one.p99:7.2f} {one.longest:7.2f} {wanted:>5}{beside}"
     yield from (f"started again: {one}" for one in report.relaunches)
     yield from (f"note: {one}" for one in report.notes)
     yield from (f"VIOLATION: {one}" for one in report.violations)
@@ -95,6 +99,7 @@ def as_data(report: Report) -> dict[str, object]:
                 "max": round(one.longest, 2),
                 "wanted_p99": WANTED_S.get(group),
                 "all": [round(each.seconds, 2) for each in report.takeovers if each.group is group],
+                "alone": [round(each.seconds, 2) for each in report.takeovers if each.group is group and each.alone],
             }
             for group, one in measured.items()
         },

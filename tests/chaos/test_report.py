@@ -40,6 +40,9 @@ def test_a_takeover_that_another_fault_disturbed_counts_only_where_there_is_no_o
     disturbed = Takeover(Group.CHILD, "kill edges.child", 50.0, alone=False)
     assert figures((*GOOD.takeovers, disturbed))[Group.CHILD].longest == 1.0
     assert figures((disturbed,))[Group.CHILD].longest == 50.0
+    told = "\n".join(lines(replace(GOOD, takeovers=(disturbed,))))
+    assert "each beside another fault" in told
+    assert "each beside another fault" not in "\n".join(lines(GOOD))
 
 
 def test_a_violation_is_told_and_counted() -> None:
@@ -53,4 +56,5 @@ def test_programs_get_the_same_as_json() -> None:
     data = json.loads(json.dumps(as_data(GOOD)))
     assert data["faults"] == GOOD.faults
     assert data["takeover_s"]["child"]["p99"] == 0.99
+    assert data["takeover_s"]["child"]["alone"] == data["takeover_s"]["child"]["all"]
     assert data["violations"] == []

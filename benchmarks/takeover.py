@@ -1,0 +1,75 @@
+"""How long a killed parent of the edges is gone: with a spare that becomes its successor, and without one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from benchmarks.figure import Figure
+from orchestrator.fleet import Fleet
+from orchestrator.settings import load_settings
+
+_KILLS: Final = 5
+_COLD_KILLS: Final = 3  # each waits for the next spare, which is not started more often than twice a minute
+_PATIENCE_S: Final = 60.0
+
+
+def figures() -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        fleet = Fleet(load_settings(_environ(Path(folder))))
+        fleet.start()
+        try:
+            warm = statistics.median(_takeover_s(fleet, with_spare=True) for _ in range(_KILLS))
+            cold = statistics.median(_takeover_s(fleet, with_spare=False) for _ in range(_COLD_KILLS))
+        finally:
+            fleet.stop(grace_s=10.0)
+    yield Figure("a killed worker is back, by a spare", warm, "s", limit=2)
+    yield Figure("without one it takes", cold / warm, "times as long")
+
+
+def _environ(folder: Path) -> dict[str, str]:
+    ports = {"ORCH_PORT": _free_port(), "ORCH_FLOWER_PORT": _free_port()}
+    return {"PATH": os.defpath, "HOME": str(folder), "ORCH_DATA_DIR": str(folder / "data"), **ports}
+
+
+def _free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def _takeover_s(fleet: Fleet, *, with_spare: bool) -> float:
+    spare, starts = _spare(fleet), fleet.starts("edges")
+    if not with_spare:
+        os.kill(spare, signal.SIGKILL)
+    began = time.perf_counter()
+    os.kill(fleet.pids()["edges"], signal.SIGKILL)
+    fleet.wait_restarted("edges", starts)
+    return time.perf_counter() - began
+
+
+def _spare(fleet: Fleet) -> int:
+    """Its pid, when it has loaded everything: it sleeps then."""
+    deadline = time.monotonic() + _PATIENCE_S
+    while time.monotonic() < deadline:
+        known = set(fleet.pids().values())
+        for one in psutil.Process(fleet.pids()["supervisor"]).children():
+            if one.pid not in known and _waits(one):
+                return one.pid
+        time.sleep(0.1)
+    raise SystemExit(f"no spare within {_PATIENCE_S:.0f} s")
+
+
+def _waits(process: psutil.Process) -> bool:
+    before = process.cpu_times()
+    time.sleep(0.3)
+    return bool(process.cpu_times() == before)
