@@ -16,7 +16,7 @@ _EDGES = Victim("edges", (ProcessIdentity(7, 70),))
 
 @pytest.fixture
 def observer() -> Observer:
-    return Observer(cast(Arena, None))
+    return Observer(cast("Arena", None))
 
 
 def _kill(observer: Observer) -> None:
