@@ -62,7 +62,7 @@ class Spare:
         """Make it that service. None when there is no spare, or the program has changed since it was loaded: half of
         an old version and half of a new one would be neither."""
         process = self._process
-        if process is None or process.stdin is None or process.poll() is not None:
+        if process is None or process.stdin is None:
             return None
         if _code(self._code) != self._loaded:
             self.end()
@@ -70,7 +70,7 @@ class Spare:
         try:
             process.stdin.write(order.line())
             process.stdin.close()
-        except BrokenPipeError:  # it ends just now
+        except BrokenPipeError:  # it has ended
             return None
         self._process, self._next_start = None, 0.0
         return process
