@@ -36,6 +36,12 @@ class Order:
         """As it is sent."""
         return json.dumps(asdict(self)).encode() + b"\n"
 
+    @classmethod
+    def read(cls, line: str) -> Order:
+        """The other way."""
+        found = json.loads(line)
+        return cls(found["name"], tuple(found["words"]), found["log"])
+
 
 class Spare:
     """At most one process that waits to become a worker or beat. Only for the main thread (see ``spawn``).
@@ -85,10 +91,10 @@ class Spare:
 
     def _start(self) -> None:
         log = self._data_dir / "logs" / "spare.log"
-        log.unlink(missing_ok=True)  # what the one before it said
         self._next_start = time.monotonic() + AGAIN_S
         self._loaded = _code(self._code)
         try:
+            log.unlink(missing_ok=True)  # what the one before it said
             self._process = spawn(
                 (sys.executable, "-m", "orchestrator.fleet.worker"),
                 env=self._env,
@@ -96,7 +102,7 @@ class Spare:
                 cwd=self._data_dir,
                 stdin=subprocess.PIPE,
             )
-        except OSError:  # no process or no memory is left: the fleet goes on without one
+        except OSError:  # no process, memory or disk is left: the fleet goes on without one
             self._process = None
 
     def _forget(self) -> None:
@@ -114,6 +120,6 @@ def _code(root: Path) -> _Code:
 def _stamp(file: Path) -> tuple[str, int, int] | None:
     try:
         status = file.stat()
-    except FileNotFoundError:  # a new version comes just now
+    except OSError:  # gone, for a new version comes just now, or not for us to read
         return None
     return str(file), status.st_mtime_ns, status.st_size

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
 import os
 import runpy
 import sys
@@ -23,6 +22,7 @@ LOADED: Final = (
     "celery.app.task",
     "celery.apps.beat",
     "celery.apps.worker",
+    "celery.backends.base",
     "celery.bin.beat",
     "celery.bin.worker",
     "celery.concurrency.prefork",
@@ -59,7 +59,7 @@ def main() -> None:
         importlib.import_module(name)
     line = sys.stdin.readline()
     if line:
-        become(Order(**json.loads(line)))
+        become(Order.read(line))
 
 
 def become(order: Order) -> None:

@@ -16,6 +16,7 @@ from orchestrator.fleet.service import Rank, Service
 from orchestrator.fleet.services import build_services
 from orchestrator.fleet.spare import Order, Spare
 from orchestrator.fleet.supervisor import Supervisor
+from orchestrator.fleet.wakeups import Wakeups
 from orchestrator.settings import load_settings
 from tests.fleet.conftest import gone, wait_until
 
@@ -26,6 +27,15 @@ for name in LOADED:
     importlib.import_module(name)
 before = set(sys.modules)
 import tasks.__main__
+# What Celery itself loads by name as a worker or beat starts.
+from celery.concurrency import get_implementation
+from celery.utils.imports import symbol_by_name
+from kombu.transport import resolve_transport
+app = tasks.app
+app.finalize()
+app.loader.import_default_modules()
+[app.Worker, app.Beat, symbol_by_name(app.conf.worker_consumer), resolve_transport("redis")]
+[get_implementation(pool) for pool in ("prefork", "threads")]
 print(json.dumps([sorted(before), sorted(set(sys.modules) - before)]))
 """
 _READ_WHEN_TOLD = {"tasks", "celeryconfig", "beat_schedule"}
@@ -78,11 +88,13 @@ def spare(tmp_path: Path, code: Path) -> Iterator[Spare]:
     spare.end()
 
 
-def test_there_is_one_at_most_and_it_ends_with_the_fleet(spare: Spare, tmp_path: Path) -> None:
+def test_there_is_one_at_most_and_it_becomes_one_service(spare: Spare, tmp_path: Path) -> None:
     spare.keep()
+    kept = spare._process
     spare.keep()
     first = spare.take(_order(tmp_path))
     assert first is not None
+    assert first is kept
     assert spare.take(_order(tmp_path)) is None
     assert first.wait(60.0) == 0
     assert "Usage: python -m tasks worker" in (tmp_path / "logs" / "edges.log").read_text()
@@ -138,6 +150,22 @@ def test_without_a_spare_a_service_is_started_from_nothing(spare: Spare, tmp_pat
     running.start()
     wait_until(running.is_gone, "it did not end")
     assert running.last_words == "from nothing"
+
+
+def test_a_disk_that_takes_no_log_leaves_the_fleet_without_one(spare: Spare, tmp_path: Path) -> None:
+    (tmp_path / "logs" / "spare.log").mkdir()
+    spare.keep()
+    assert spare._process is None
+
+
+def test_it_ends_when_the_fleet_begins_to_stop(spare: Spare, tmp_path: Path) -> None:
+    supervisor = Supervisor([], tmp_path, lambda _: None, spare=spare)
+    supervisor._keep_spare()
+    process = spare._process
+    assert process is not None
+    with Wakeups() as wakeups:
+        supervisor._stop_all(wakeups)
+    assert gone(process.pid)
 
 
 def test_ending_it_leaves_nobody(spare: Spare) -> None:
