@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import statistics
 import tempfile
 import time
@@ -15,6 +14,7 @@ from typing import Final
 import psutil
 
 from benchmarks.figure import Figure
+from orchestrator.demo.place import free_ports
 from orchestrator.fleet import Fleet
 from orchestrator.settings import load_settings
 
@@ -38,14 +38,9 @@ def figures() -> Iterator[Figure]:
 
 
 def _environ(folder: Path) -> dict[str, str]:
-    ports = {"ORCH_PORT": _free_port(), "ORCH_FLOWER_PORT": _free_port()}
+    web, flower = map(str, free_ports(2))
+    ports = {"ORCH_PORT": web, "ORCH_FLOWER_PORT": flower}
     return {"PATH": os.defpath, "HOME": str(folder), "ORCH_DATA_DIR": str(folder / "data"), **ports}
-
-
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 def _takeover_s(fleet: Fleet, name: str, *, with_spare: bool) -> float:

@@ -23,7 +23,6 @@ _COMMANDS: Final = {"worker": worker, "beat": beat}
 @click.pass_context
 def main(context: click.Context) -> None:
     """Give the command what Celery's own command line gives it."""
-    app.set_current()
     context.obj = CLIContext(app=app, no_color=True, workdir=None, quiet=False)
 
 
